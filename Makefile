@@ -1,0 +1,30 @@
+# Two commands: `make demo` holds an interview on this machine, `make test` passes the tests.
+.PHONY: demo test lint build setup setup-test bench help
+.DEFAULT_GOAL := help
+
+VIVA := target/release/viva
+export VIVA_LIVEKIT_SERVER ?= $(CURDIR)/.tools/livekit-server
+export VIVA_MODELS ?= $(CURDIR)/models/files
+export VIVA_PYTHON ?= $(CURDIR)/.tools/venv/bin/python
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: build ## Hold an interview on this machine; ARGS=--stay to talk yourself
+	@$(VIVA) demo --directory demo-out --livekit-server "$(VIVA_LIVEKIT_SERVER)" $(ARGS)
+
+test: setup-test lint ## Pass all tests, against real servers
+	@cargo test --release --workspace --locked
+
+lint: ## Check format and lints
+	@cargo fmt --all --check
+	@cargo clippy --release --workspace --all-targets --locked --quiet -- --deny warnings
+
+build: setup ## Build the release binary
+	@cargo build --release --locked --bin viva
+
+setup: ## Install and fetch what is missing
+	@scripts/setup
+
+setup-test:
+	@scripts/setup --test

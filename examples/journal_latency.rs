@@ -1,0 +1,118 @@
+//! Prints what an append costs beside what the disk's own `fdatasync` costs.
+//!
+//! `cargo run --release --example journal_latency [DIRECTORY]`; the directory decides which disk is measured.
+
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use viva::interview::plan::Plan;
+use viva::interview::{Event, InterviewId, Recorded};
+use viva::journal::{Journal, NewInterview};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const APPENDS: u64 = 2_000;
+/// About what an event takes in the WAL: two pages.
+const SYNC_BYTES: usize = 8_192;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<(), Failure> {
+    let parent = std::env::args().nth(1).unwrap_or_else(|| ".".into());
+    let directory = Path::new(&parent).join(format!("journal-latency-{}", std::process::id()));
+    let measured = measure(&directory).await;
+    std::fs::remove_dir_all(&directory)?;
+    measured
+}
+
+async fn measure(directory: &Path) -> Result<(), Failure> {
+    let journal = Journal::open(directory)?;
+    print("fdatasync of 8 KiB", fdatasync(&directory.join("raw"))?)?;
+    print(
+        "append, 1 interview",
+        appends(&journal, "one", APPENDS).await?,
+    )?;
+    for interviews in [4, 20] {
+        let before = journal.probe();
+        let mut tasks = Vec::new();
+        for n in 0..interviews {
+            let journal = journal.clone();
+            let name = format!("of{interviews}-{n}");
+            tasks.push(tokio::spawn(async move {
+                appends(&journal, &name, APPENDS / interviews).await
+            }));
+        }
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await??);
+        }
+        print(&format!("append, {interviews} interviews at once"), all)?;
+        let after = journal.probe();
+        let (events, commits) = (after.events - before.events, after.commits - before.commits);
+        writeln!(
+            std::io::stdout(),
+            "{:<32} {events} events in {commits} commits",
+            ""
+        )?;
+    }
+    journal.close().await?;
+    Ok(())
+}
+
+fn fdatasync(path: &Path) -> std::io::Result<Vec<Duration>> {
+    let mut file = std::fs::File::create(path)?;
+    let block = [7u8; SYNC_BYTES];
+    let mut times = Vec::new();
+    // Into space that is there already, as in a WAL that has been checkpointed.
+    for round in 0..=APPENDS {
+        if round % 64 == 0 {
+            file.rewind()?;
+        }
+        let start = Instant::now();
+        file.write_all(&block)?;
+        file.sync_data()?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+async fn appends(journal: &Journal, name: &str, count: u64) -> Result<Vec<Duration>, Failure> {
+    let plan = Plan::parse(include_str!("../plans/demo.toml"), "demo.toml")?;
+    let id = InterviewId::new(name)?;
+    let new = NewInterview {
+        id: id.clone(),
+        room: format!("interview-{name}"),
+        plan_name: "demo".into(),
+        plan_hash: plan.hash().into(),
+        plan_body: plan.body().into(),
+        at_unix_ms: 0,
+    };
+    journal.begin(new).await?;
+    let mut times = Vec::new();
+    for seq in 1..=count {
+        let cause =
+            "The stack holds the frames of the calls that have not returned yet. ".repeat(3);
+        let event = Event::MindFailed { turn: 1, cause };
+        let recorded = Recorded {
+            seq,
+            at_unix_ms: seq,
+            elapsed_ms: seq,
+            event,
+        };
+        let start = Instant::now();
+        journal.append(&id, vec![recorded]).await?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+fn print(what: &str, mut times: Vec<Duration>) -> std::io::Result<()> {
+    times.sort_unstable();
+    let at = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1));
+    let ms = |time: Option<&Duration>| time.map_or(0.0, |t| t.as_secs_f64() * 1000.0);
+    let (p50, p99, most) = (ms(at(50)), ms(at(99)), ms(times.last()));
+    writeln!(
+        std::io::stdout(),
+        "{what:<32} p50 {p50:7.3} ms   p99 {p99:7.3} ms   max {most:7.3} ms"
+    )
+}

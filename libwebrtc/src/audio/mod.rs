@@ -1,0 +1,48 @@
+//! Plays received audio and sends captured audio, on one 10 ms clock for the whole process.
+//!
+//! A few plain threads ([`clock_stats`]) serve all tracks; nothing on them waits for anything but
+//! the clock. Deadlines follow from the first one, so lateness never adds up; a short stall is
+//! caught up, a long one skipped.
+//!
+//! **In.** The network driver calls [`RemoteAudio::push_rtp`]. On each beat the audio thread puts
+//! what came into the jitter buffer, decodes what is due at 48 kHz stereo, once per track, and
+//! hands every [`AudioSink`] 10 ms in its own format, whether or not packets came: what is missing
+//! is recovered from in-band redundancy, concealed for up to 500 ms, and then silent.
+//!
+//! **Out.** A source is fed by `capture_frame` through a queue, or by an [`AudioPull`] that is
+//! called on the beat. [`start_send`] attaches a sender, which resamples to 48 kHz, encodes packets
+//! of 20 ms and hands each to its callback.
+//!
+//! Sinks and hooks run on the audio threads, so that an application's media need not cross its
+//! asynchronous runtime.
+
+pub(crate) mod capture;
+mod clock;
+mod convert;
+mod decoder;
+mod engine;
+mod format;
+mod jitter;
+mod level;
+mod playout;
+mod reception;
+mod remote;
+mod resample;
+mod send;
+mod sink;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    capture::AudioPull,
+    engine::ClockStats,
+    remote::{RemoteAudio, RemoteAudioStats, RtpAudio},
+    send::{AudioSend, EncodedAudio, OpusSend, start_send},
+    sink::{AudioSink, SinkHandle},
+};
+
+/// How well the audio clock has kept time since the process started.
+#[must_use]
+pub fn clock_stats() -> ClockStats {
+    engine::Pool::global().stats()
+}

@@ -1,0 +1,190 @@
+//! Driving the stack: datagrams and time in; packets, events and media out.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
+use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
+use rtc::sansio::Protocol;
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+
+use super::{Core, CoreError};
+use crate::peer_connection::{IceConnectionState, PeerConnectionState};
+
+/// A datagram to be sent from a local to a remote address.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+    pub data: BytesMut,
+}
+
+/// A received RTP packet, decrypted.
+#[derive(Debug)]
+pub(crate) struct ReceivedRtp {
+    pub ssrc: u32,
+    pub sequence_number: u16,
+    pub timestamp: u32,
+    pub marker: bool,
+    pub payload: Bytes,
+    pub arrival: Instant,
+}
+
+/// Something that the stack reports.
+#[derive(Debug)]
+pub(crate) enum CoreEvent {
+    ConnectionState(PeerConnectionState),
+    IceState(IceConnectionState),
+    NegotiationNeeded,
+    ChannelOpen(usize),
+    ChannelClosed(usize),
+    Message {
+        key: usize,
+        data: BytesMut,
+        binary: bool,
+    },
+}
+
+/// What one turn of the stack gave.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    pub packets: Vec<Packet>,
+    pub events: Vec<CoreEvent>,
+    pub media: Vec<ReceivedRtp>,
+}
+
+impl Core {
+    /// Hands in a received datagram.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        peer: SocketAddr,
+        data: &[u8],
+    ) -> Result<(), CoreError> {
+        let transport = TransportContext {
+            local_addr: local,
+            peer_addr: peer,
+            transport_protocol: TransportProtocol::UDP,
+            ecn: None,
+        };
+        let message = BytesMut::from(data);
+        self.call(|stack| {
+            stack.handle_read(TaggedBytesMut {
+                now,
+                transport,
+                message,
+            })
+        })
+    }
+
+    /// Tells the stack that time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), CoreError> {
+        self.call(|stack| stack.handle_timeout(now))
+    }
+
+    /// When the stack wants to be told the time next.
+    pub fn next_timeout(&mut self) -> Option<Instant> {
+        self.call(|stack| Ok(stack.poll_timeout())).ok().flatten()
+    }
+
+    /// Takes out everything that the stack has ready.
+    pub fn drain(&mut self, out: &mut Outputs) -> Result<(), CoreError> {
+        self.call(|stack| {
+            loop {
+                let mut progress = false;
+                while let Some(write) = stack.poll_write() {
+                    progress = true;
+                    if write.transport.transport_protocol == TransportProtocol::UDP {
+                        out.packets.push(Packet {
+                            local: write.transport.local_addr,
+                            peer: write.transport.peer_addr,
+                            data: write.message,
+                        });
+                    }
+                }
+                while let Some(event) = stack.poll_event() {
+                    progress = true;
+                    out.events.extend(translate(event));
+                }
+                while let Some(read) = stack.poll_read() {
+                    progress = true;
+                    out.take_message(read);
+                }
+                if !progress {
+                    return Ok(());
+                }
+            }
+        })
+    }
+}
+
+impl Outputs {
+    fn take_message(&mut self, read: TaggedRTCMessage) {
+        match read.message {
+            RTCMessage::DataChannelMessage(key, message) => self.events.push(CoreEvent::Message {
+                key,
+                data: message.data,
+                binary: !message.is_string,
+            }),
+            RTCMessage::RtpPacket(_, packet) => self.media.push(ReceivedRtp {
+                ssrc: packet.header.ssrc,
+                sequence_number: packet.header.sequence_number,
+                timestamp: packet.header.timestamp,
+                marker: packet.header.marker,
+                payload: packet.payload,
+                arrival: read.now,
+            }),
+            // Reports are read on their way in, by the observer in `reports`.
+            _ => {}
+        }
+    }
+}
+
+fn translate(event: RTCPeerConnectionEvent) -> Option<CoreEvent> {
+    Some(match event {
+        RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => {
+            CoreEvent::ConnectionState(state.into())
+        }
+        RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(state) => {
+            CoreEvent::IceState(state.into())
+        }
+        RTCPeerConnectionEvent::OnNegotiationNeededEvent => CoreEvent::NegotiationNeeded,
+        RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(key)) => {
+            CoreEvent::ChannelOpen(key)
+        }
+        RTCPeerConnectionEvent::OnDataChannel(
+            RTCDataChannelEvent::OnClose(key) | RTCDataChannelEvent::OnError(key),
+        ) => CoreEvent::ChannelClosed(key),
+        _ => return None,
+    })
+}
+
+impl From<RTCPeerConnectionState> for PeerConnectionState {
+    fn from(state: RTCPeerConnectionState) -> Self {
+        match state {
+            RTCPeerConnectionState::Connecting => Self::Connecting,
+            RTCPeerConnectionState::Connected => Self::Connected,
+            RTCPeerConnectionState::Disconnected => Self::Disconnected,
+            RTCPeerConnectionState::Failed => Self::Failed,
+            RTCPeerConnectionState::Closed => Self::Closed,
+            _ => Self::New,
+        }
+    }
+}
+
+impl From<RTCIceConnectionState> for IceConnectionState {
+    fn from(state: RTCIceConnectionState) -> Self {
+        match state {
+            RTCIceConnectionState::Checking => Self::Checking,
+            RTCIceConnectionState::Connected => Self::Connected,
+            RTCIceConnectionState::Completed => Self::Completed,
+            RTCIceConnectionState::Disconnected => Self::Disconnected,
+            RTCIceConnectionState::Failed => Self::Failed,
+            RTCIceConnectionState::Closed => Self::Closed,
+            _ => Self::New,
+        }
+    }
+}

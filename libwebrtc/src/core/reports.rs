@@ -1,0 +1,296 @@
+//! Reads the RTCP reports of both sides as they pass, for the statistics.
+//!
+//! The stack's own statistics have no round-trip time: that needs the moment at which a sender
+//! report left, which only a look at both directions gives (RFC 3550, section 6.4.1).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::sansio::Protocol;
+use rtc::shared::error::Error as StackError;
+
+/// Sender reports leave every second; the peer's answer refers to one of the last few.
+const SENT_REPORTS_MAX: usize = 8;
+/// The fractional unit of `last_sender_report` and `delay`: 1/65536 s.
+const SHORT_NTP_HZ: f64 = 65_536.0;
+
+/// What the remote side reports about a stream that we send.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct RemoteReception {
+    pub packets_lost: i64,
+    pub fraction_lost: f64,
+    /// In the units of the RTP clock.
+    pub jitter: u32,
+    pub round_trip_s: f64,
+    pub total_round_trip_s: f64,
+    pub round_trip_count: u64,
+}
+
+/// What the remote side reports about a stream that it sends.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct RemoteSending {
+    pub packets_sent: u64,
+    pub bytes_sent: u64,
+    /// NTP time of the report, in milliseconds since the Unix epoch.
+    pub remote_timestamp_ms: f64,
+    pub reports: u64,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    sent: HashMap<u32, VecDeque<(u32, Instant)>>,
+    receptions: HashMap<u32, RemoteReception>,
+    sendings: HashMap<u32, RemoteSending>,
+}
+
+/// The reports of one peer connection, shared between its stack and its statistics.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Reports(Arc<Mutex<Book>>);
+
+impl Reports {
+    pub fn reception(&self, ssrc: u32) -> Option<RemoteReception> {
+        self.0.lock().receptions.get(&ssrc).copied()
+    }
+
+    pub fn sending(&self, ssrc: u32) -> Option<RemoteSending> {
+        self.0.lock().sendings.get(&ssrc).copied()
+    }
+
+    fn sent(&self, now: Instant, packets: &[Box<dyn rtcp::Packet>]) {
+        let mut book = self.0.lock();
+        for report in packets
+            .iter()
+            .filter_map(|p| p.as_any().downcast_ref::<SenderReport>())
+        {
+            let sent = book.sent.entry(report.ssrc).or_default();
+            if sent.len() == SENT_REPORTS_MAX {
+                sent.pop_front();
+            }
+            sent.push_back((short_ntp(report.ntp_time), now));
+        }
+    }
+
+    fn received(&self, now: Instant, packets: &[Box<dyn rtcp::Packet>]) {
+        let mut book = self.0.lock();
+        for packet in packets {
+            if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
+                book.note_sending(report);
+                report
+                    .reports
+                    .iter()
+                    .for_each(|block| book.note_reception(now, block));
+            } else if let Some(report) = packet.as_any().downcast_ref::<ReceiverReport>() {
+                report
+                    .reports
+                    .iter()
+                    .for_each(|block| book.note_reception(now, block));
+            }
+        }
+    }
+
+    fn expect_sending(&self, ssrc: u32) {
+        self.0.lock().sendings.entry(ssrc).or_default();
+    }
+
+    fn forget_sending(&self, ssrc: u32) {
+        self.0.lock().sendings.remove(&ssrc);
+    }
+
+    fn forget_sent(&self, ssrc: u32) {
+        let mut book = self.0.lock();
+        book.sent.remove(&ssrc);
+        book.receptions.remove(&ssrc);
+    }
+}
+
+impl Book {
+    fn note_sending(&mut self, report: &SenderReport) {
+        // Only for streams that are received: the peer cannot make this table grow.
+        let Some(sending) = self.sendings.get_mut(&report.ssrc) else {
+            return;
+        };
+        sending.packets_sent = report.packet_count.into();
+        sending.bytes_sent = report.octet_count.into();
+        sending.remote_timestamp_ms = ntp_to_unix_ms(report.ntp_time);
+        sending.reports += 1;
+    }
+
+    fn note_reception(&mut self, now: Instant, block: &ReceptionReport) {
+        // Only for streams that we send: the peer cannot make this table grow.
+        let Some(sent) = self.sent.get(&block.ssrc) else {
+            return;
+        };
+        let sent_at = sent
+            .iter()
+            .find(|(ntp, _)| *ntp == block.last_sender_report)
+            .map(|&(_, at)| at);
+        let reception = self.receptions.entry(block.ssrc).or_default();
+        reception.packets_lost = block.total_lost.into();
+        reception.fraction_lost = f64::from(block.fraction_lost) / 256.0;
+        reception.jitter = block.jitter;
+        if let Some(sent_at) = sent_at {
+            let held = Duration::from_secs_f64(f64::from(block.delay) / SHORT_NTP_HZ);
+            let round_trip = now.saturating_duration_since(sent_at).saturating_sub(held);
+            reception.round_trip_s = round_trip.as_secs_f64();
+            reception.total_round_trip_s += reception.round_trip_s;
+            reception.round_trip_count += 1;
+        }
+    }
+}
+
+/// The middle 32 bits of an NTP timestamp, as report blocks carry it.
+fn short_ntp(ntp: u64) -> u32 {
+    ((ntp >> 16) & u64::from(u32::MAX)) as u32
+}
+
+fn ntp_to_unix_ms(ntp: u64) -> f64 {
+    const NTP_TO_UNIX_S: f64 = 2_208_988_800.0;
+    let seconds = (ntp >> 32) as f64 + (ntp & u64::from(u32::MAX)) as f64 / 4_294_967_296.0;
+    (seconds - NTP_TO_UNIX_S) * 1000.0
+}
+
+/// The interceptor that lets everything pass and notes the reports.
+pub(super) struct ReportObserver {
+    reports: Reports,
+    reads: VecDeque<TaggedPacket>,
+    writes: VecDeque<TaggedPacket>,
+}
+
+impl ReportObserver {
+    pub fn new(reports: Reports) -> Self {
+        Self {
+            reports,
+            reads: VecDeque::new(),
+            writes: VecDeque::new(),
+        }
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for ReportObserver {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = StackError;
+    type Time = Instant;
+
+    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), StackError> {
+        if let Packet::Rtcp(packets) = &packet.message.packet {
+            self.reports.received(packet.now, packets);
+        }
+        self.reads.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.reads.pop_front()
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), StackError> {
+        if let Packet::Rtcp(packets) = &packet.message.packet {
+            self.reports.sent(packet.now, packets);
+        }
+        self.writes.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writes.pop_front()
+    }
+}
+
+impl Interceptor for ReportObserver {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+
+    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+        self.reports.forget_sent(info.ssrc);
+    }
+
+    fn bind_remote_stream(&mut self, info: &StreamInfo) {
+        self.reports.expect_sending(info.ssrc);
+    }
+
+    fn unbind_remote_stream(&mut self, info: &StreamInfo) {
+        self.reports.forget_sending(info.ssrc);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender_report(ssrc: u32, ntp_time: u64) -> Box<dyn rtcp::Packet> {
+        Box::new(SenderReport {
+            ssrc,
+            ntp_time,
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn the_round_trip_is_the_time_away_less_the_time_held() {
+        let reports = Reports::default();
+        let sent_at = Instant::now();
+        let ntp = 0x1234_5678_9abc_def0;
+        reports.sent(sent_at, &[sender_report(7, ntp)]);
+
+        let block = ReceptionReport {
+            ssrc: 7,
+            last_sender_report: short_ntp(ntp),
+            delay: 65_536 / 2,
+            fraction_lost: 64,
+            total_lost: 3,
+            ..Default::default()
+        };
+        let answer: Box<dyn rtcp::Packet> = Box::new(ReceiverReport {
+            reports: vec![block],
+            ..Default::default()
+        });
+        reports.received(sent_at + Duration::from_millis(580), &[answer]);
+
+        let reception = reports.reception(7).unwrap();
+        assert!(
+            (reception.round_trip_s - 0.080).abs() < 1e-6,
+            "{reception:?}"
+        );
+        assert!((reception.fraction_lost - 0.25).abs() < 1e-9);
+        assert_eq!((reception.packets_lost, reception.round_trip_count), (3, 1));
+    }
+
+    #[test]
+    fn reports_about_streams_that_we_do_not_send_are_not_kept() {
+        let reports = Reports::default();
+        let block = ReceptionReport {
+            ssrc: 99,
+            ..Default::default()
+        };
+        let answer: Box<dyn rtcp::Packet> = Box::new(ReceiverReport {
+            reports: vec![block],
+            ..Default::default()
+        });
+        reports.received(Instant::now(), &[answer]);
+        assert!(reports.reception(99).is_none());
+    }
+
+    #[test]
+    fn a_sender_report_dates_the_remote_clock() {
+        // 1970-01-01 00:00:01.5 in NTP.
+        let ntp = (2_208_988_801_u64 << 32) | (1 << 31);
+        let reports = Reports::default();
+        reports.received(Instant::now(), &[sender_report(5, ntp)]);
+        assert!(
+            reports.sending(5).is_none(),
+            "nothing is received from there"
+        );
+        reports.expect_sending(5);
+        reports.received(Instant::now(), &[sender_report(5, ntp)]);
+        let sending = reports.sending(5).unwrap();
+        assert!((sending.remote_timestamp_ms - 1500.0).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,172 @@
+//! The task that drives one peer connection: datagrams, timers, events, media.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::event::Event;
+use super::sending::QueuedRtp;
+use super::{Pc, State};
+use crate::audio::{RemoteAudio, RtpAudio};
+use crate::core::{CoreError, CoreEvent, Packet};
+use crate::net::{BoundSocket, Sockets};
+
+/// Datagrams taken in one turn, so that a flood cannot hold up timers and events.
+const DATAGRAMS_PER_TURN_MAX: usize = 32;
+/// Encoded packets taken in one turn.
+const RTP_PER_TURN_MAX: usize = 32;
+/// The shortest wait for a timer: a deadline that stays in the past must not become a busy loop.
+const TIMER_MIN: Duration = Duration::from_millis(1);
+/// The longest wait without a timer, so that a lost wake-up can't stall a connection for ever.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// What one turn under the lock left to be done without it.
+#[derive(Default)]
+struct Turn {
+    sockets: Vec<BoundSocket>,
+    packets: Vec<Packet>,
+    media: Vec<(RemoteAudio, RtpAudio)>,
+    events: VecDeque<Event>,
+    next: Option<Instant>,
+    closed: bool,
+}
+
+/// Drives `pc` until it is closed.
+pub(super) async fn run(pc: Arc<Pc>, mut rtp_queued: mpsc::Receiver<QueuedRtp>) {
+    let mut sockets = Sockets::new();
+    let mut turn = Turn::default();
+    loop {
+        pc.turn(&mut turn);
+        turn.carry_out(&pc, &mut sockets);
+        if turn.closed {
+            break;
+        }
+        let deadline = turn.deadline(Instant::now());
+        tokio::select! {
+            received = sockets.recv() => {
+                let mut state = pc.state.lock();
+                let expected = state.descriptions.has_remote();
+                let mut received = Some(received);
+                for _ in 0..DATAGRAMS_PER_TURN_MAX {
+                    let Some(datagram) = received else { break };
+                    let (local, peer) = (datagram.local, datagram.peer);
+                    // Checks that overtake the remote description can't be answered yet: the key
+                    // to them is in it. They are repeated.
+                    let data = sockets.data(datagram);
+                    if expected
+                        && let Err(error) =
+                            state.core.handle_datagram(Instant::now(), local, peer, data)
+                    {
+                        log::debug!("a datagram from {peer} was refused: {error}");
+                    }
+                    received = sockets.try_recv();
+                }
+            }
+            Some(packet) = rtp_queued.recv() => {
+                let mut state = pc.state.lock();
+                let now = Instant::now();
+                state.write_rtp(now, packet);
+                for _ in 1..RTP_PER_TURN_MAX {
+                    let Ok(packet) = rtp_queued.try_recv() else { break };
+                    state.write_rtp(now, packet);
+                }
+            }
+            () = pc.wake.notified() => {}
+            () = tokio::time::sleep_until(deadline.into()) => {}
+        }
+    }
+    pc.state.lock().core.discard();
+    pc.callbacks.clear();
+}
+
+impl Pc {
+    /// Lets the core advance and collects what it gives.
+    fn turn(self: &Arc<Self>, turn: &mut Turn) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if let Err(error) = state.advance(self, &mut turn.media) {
+            if state.core.has_panicked() {
+                state.fail(&error);
+            } else {
+                log::debug!("the protocol stack did not advance: {error}");
+            }
+        }
+        std::mem::swap(&mut turn.packets, &mut state.outputs.packets);
+        std::mem::swap(&mut turn.sockets, &mut state.new_sockets);
+        std::mem::swap(&mut turn.events, &mut state.events);
+        turn.next = state.core.next_timeout();
+        turn.closed = state.is_closed();
+    }
+}
+
+impl State {
+    fn advance(
+        &mut self,
+        pc: &Arc<Pc>,
+        media: &mut Vec<(RemoteAudio, RtpAudio)>,
+    ) -> Result<(), CoreError> {
+        let now = Instant::now();
+        if self
+            .core
+            .next_timeout()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.core.handle_timeout(now)?;
+        }
+        let drained = self.core.drain(&mut self.outputs);
+        for event in std::mem::take(&mut self.outputs.events) {
+            self.take_event(pc, event);
+        }
+        media.extend(
+            self.outputs
+                .media
+                .drain(..)
+                .filter_map(|rtp| self.routes.route(rtp)),
+        );
+        drained?;
+        self.note_released_bytes();
+        Ok(())
+    }
+
+    fn take_event(&mut self, pc: &Arc<Pc>, event: CoreEvent) {
+        match event {
+            CoreEvent::ConnectionState(state) => self.set_connection(state),
+            CoreEvent::IceState(state) => self.set_ice(state),
+            CoreEvent::NegotiationNeeded => {
+                self.negotiations_needed += 1;
+                self.events
+                    .push_back(Event::NegotiationNeeded(self.negotiations_needed));
+            }
+            CoreEvent::ChannelOpen(key) => self.channel_opened(pc, key),
+            CoreEvent::ChannelClosed(key) => self.channel_closed(key),
+            CoreEvent::Message { key, data, binary } => self.channel_message(key, data, binary),
+        }
+    }
+}
+
+impl Turn {
+    fn carry_out(&mut self, pc: &Pc, sockets: &mut Sockets) {
+        for socket in self.sockets.drain(..) {
+            let addr = socket.addr;
+            if let Err(error) = sockets.adopt(socket) {
+                log::error!("the socket on {addr} can't be used: {error}");
+            }
+        }
+        for packet in self.packets.drain(..) {
+            sockets.send(&packet);
+        }
+        for (audio, packet) in self.media.drain(..) {
+            audio.push_rtp(packet);
+        }
+        for event in self.events.drain(..) {
+            pc.callbacks.deliver(event);
+        }
+    }
+
+    fn deadline(&self, now: Instant) -> Instant {
+        let next = self.next.unwrap_or(now + IDLE_MAX);
+        next.clamp(now + TIMER_MIN, now + IDLE_MAX)
+    }
+}

@@ -1,0 +1,333 @@
+//! Local tracks: encoded on the audio threads, numbered and sent by the driver.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::transceiver::{Transceiver, TransceiverHandle};
+use super::{Pc, State};
+use crate::RtcError;
+use crate::audio::{AudioSend, EncodedAudio, OpusSend, start_send};
+use crate::audio_track::RtcAudioTrack;
+use crate::core::OutgoingRtp;
+use crate::media_stream_track::MediaStreamTrack;
+use crate::native::create_random_uuid;
+use crate::peer_connection::PeerConnectionState;
+use crate::rtp_parameters::{RtpEncodingParameters, RtpParameters};
+use crate::rtp_transceiver::RtpTransceiverDirection;
+use crate::sdp::OpusFormat;
+
+/// The voice flag of an audio level byte (RFC 6464).
+const VOICE_FLAG: u8 = 0x80;
+/// The lowest level that fits, in −dBov.
+const LEVEL_MAX: u8 = 0x7f;
+
+/// The sending half of a transceiver.
+pub(super) struct Sending {
+    track: Option<RtcAudioTrack>,
+    stream_ids: Vec<String>,
+    pub encodings: Vec<RtpEncodingParameters>,
+    pub ssrc: u32,
+    sequence_number: u16,
+    encoder: Encoder,
+    /// Set when media may not leave unencrypted: then nothing is sent at all.
+    pub withheld: bool,
+}
+
+/// The encoder that runs for a track, and what it was started with.
+#[derive(Default)]
+enum Encoder {
+    #[default]
+    Stopped,
+    /// Being started, outside the lock.
+    Starting(OpusSend),
+    Running(
+        OpusSend,
+        #[expect(dead_code, reason = "dropping it stops the encoder")] AudioSend,
+    ),
+}
+
+/// One encoded packet on its way from an audio thread to the driver.
+pub(super) struct QueuedRtp {
+    index: usize,
+    timestamp: u32,
+    marker: bool,
+    audio_level: u8,
+    payload: Bytes,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self {
+            track: None,
+            stream_ids: Vec::new(),
+            encodings: Vec::new(),
+            ssrc: 0,
+            sequence_number: rand::random(),
+            encoder: Encoder::Stopped,
+            withheld: false,
+        }
+    }
+}
+
+impl Sending {
+    pub fn new(
+        track: RtcAudioTrack,
+        mut stream_ids: Vec<String>,
+        mut encodings: Vec<RtpEncodingParameters>,
+    ) -> Self {
+        if stream_ids.is_empty() {
+            // Every track needs a stream to be announced in; the remote side goes by the track.
+            stream_ids.push(create_random_uuid());
+        }
+        encodings.truncate(1);
+        if encodings.is_empty() {
+            encodings.push(RtpEncodingParameters::default());
+        }
+        let ssrc = rand::random_range(1..u32::MAX / 2);
+        for encoding in &mut encodings {
+            (encoding.has_ssrc, encoding.ssrc) = (true, ssrc);
+        }
+        Self {
+            track: Some(track),
+            stream_ids,
+            encodings,
+            ssrc,
+            ..Self::default()
+        }
+    }
+
+    pub fn track(&self) -> Option<&RtcAudioTrack> {
+        self.track.as_ref()
+    }
+
+    pub fn stream_id(&self) -> &str {
+        self.stream_ids.first().map_or("", String::as_str)
+    }
+
+    /// Stops for good and lets go of the track, which keeps its source.
+    pub fn end(&mut self) {
+        self.encoder = Encoder::Stopped;
+        self.track = None;
+    }
+
+    /// What the encoder should run with now, if it should.
+    fn wanted(&self, opus: Option<OpusFormat>, sends: bool) -> Option<OpusSend> {
+        let encoding = self.encodings.first().filter(|encoding| encoding.active)?;
+        let format = opus.filter(|_| sends && self.track.is_some() && !self.withheld)?;
+        let asked = encoding
+            .max_bitrate
+            .map(|bps| u32::try_from(bps).unwrap_or(u32::MAX));
+        Some(OpusSend {
+            dtx: format.dtx,
+            fec: format.fec,
+            stereo: format.stereo,
+            bitrate_bps: match (asked, format.max_bitrate_bps) {
+                (Some(asked), Some(allowed)) => Some(asked.min(allowed)),
+                (asked, allowed) => asked.or(allowed),
+            },
+        })
+    }
+}
+
+impl Transceiver {
+    fn wanted_encoder(&self) -> Option<OpusSend> {
+        let sends = self
+            .current_direction
+            .is_some_and(RtpTransceiverDirection::sends);
+        self.sending.wanted(self.opus, sends)
+    }
+}
+
+impl Pc {
+    /// Starts and stops encoders until they fit what was negotiated and set.
+    ///
+    /// An encoder starts and ends outside the lock: that may make or join a thread.
+    pub(super) fn reconcile_senders(&self) {
+        while let Some(step) = self.next_encoder_step() {
+            if let Step::Start {
+                index,
+                track,
+                settings,
+            } = step
+            {
+                self.start_encoder(index, &track, settings);
+            }
+        }
+    }
+
+    fn next_encoder_step(&self) -> Option<Step> {
+        let mut state = self.state.lock();
+        state
+            .transceivers
+            .iter_mut()
+            .enumerate()
+            .find_map(|(index, transceiver)| {
+                let wanted = transceiver.wanted_encoder();
+                let sending = &mut transceiver.sending;
+                match (&sending.encoder, wanted) {
+                    (Encoder::Stopped, None) => None,
+                    (Encoder::Starting(now) | Encoder::Running(now, _), Some(wanted))
+                        if *now == wanted =>
+                    {
+                        None
+                    }
+                    (Encoder::Stopped, Some(settings)) => {
+                        sending.encoder = Encoder::Starting(settings);
+                        let track = sending.track.clone()?;
+                        Some(Step::Start {
+                            index,
+                            track,
+                            settings,
+                        })
+                    }
+                    _ => Some(Step::Stopped(std::mem::take(&mut sending.encoder))),
+                }
+            })
+    }
+
+    fn start_encoder(&self, index: usize, track: &RtcAudioTrack, settings: OpusSend) {
+        let queue = self.rtp_queue.clone();
+        let started = start_send(track, settings, move |packet: EncodedAudio<'_>| {
+            // A full queue loses the packet: the audio thread must not wait for the network.
+            if queue.try_send(QueuedRtp::new(index, &packet)).is_err() {
+                log::debug!("an encoded packet was dropped: the driver is held up or gone");
+            }
+        });
+        let mut state = self.state.lock();
+        let sending = &mut state.transceivers[index].sending;
+        let awaited = matches!(&sending.encoder, Encoder::Starting(now) if *now == settings);
+        match started {
+            Ok(encoder) if awaited => sending.encoder = Encoder::Running(settings, encoder),
+            Ok(encoder) => {
+                drop(state);
+                drop(encoder);
+            }
+            Err(error) => log::error!("track {} can't be sent: {error}", track.id()),
+        }
+    }
+}
+
+enum Step {
+    Start {
+        index: usize,
+        track: RtcAudioTrack,
+        settings: OpusSend,
+    },
+    /// An encoder to be dropped outside the lock.
+    Stopped(#[expect(dead_code, reason = "dropping it stops the encoder")] Encoder),
+}
+
+impl QueuedRtp {
+    fn new(index: usize, packet: &EncodedAudio<'_>) -> Self {
+        let voice = if packet.voice { VOICE_FLAG } else { 0 };
+        Self {
+            index,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            audio_level: voice | packet.level_dbov.min(LEVEL_MAX),
+            payload: Bytes::copy_from_slice(packet.payload),
+        }
+    }
+}
+
+impl State {
+    /// Numbers an encoded packet and hands it to the core.
+    pub(super) fn write_rtp(&mut self, now: Instant, packet: QueuedRtp) {
+        if self.connection != PeerConnectionState::Connected {
+            return;
+        }
+        let Some(transceiver) = self.transceivers.get_mut(packet.index) else {
+            return;
+        };
+        let sending = &mut transceiver.sending;
+        if matches!(sending.encoder, Encoder::Stopped) {
+            return;
+        }
+        sending.sequence_number = sending.sequence_number.wrapping_add(1);
+        let outgoing = OutgoingRtp {
+            ssrc: sending.ssrc,
+            sequence_number: sending.sequence_number,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            audio_level: packet.audio_level,
+            payload: packet.payload,
+        };
+        if let Err(error) = self.core.write_rtp(now, packet.index, outgoing) {
+            log::debug!("a packet was not sent: {error}");
+        }
+    }
+}
+
+impl TransceiverHandle {
+    pub fn sender_track(&self) -> Option<MediaStreamTrack> {
+        self.read(|t| t.sending.track.clone().map(MediaStreamTrack::Audio))
+    }
+
+    pub fn set_sender_track(&self, track: Option<MediaStreamTrack>) -> Result<(), RtcError> {
+        let track = match track {
+            None => None,
+            Some(MediaStreamTrack::Audio(track)) => Some(track),
+            Some(MediaStreamTrack::Video(_)) => {
+                return Err(RtcError::internal(
+                    "video can't be sent: there is no video encoder",
+                ));
+            }
+        };
+        let former = self.pc.change(|state| {
+            state.ensure_open()?;
+            let sending = &mut state.transceivers[self.index].sending;
+            if sending.ssrc == 0 && track.is_some() {
+                return Err(RtcError::invalid_state(
+                    "this transceiver was made to receive only: add a transceiver with the track",
+                ));
+            }
+            sending.track = track;
+            Ok(std::mem::take(&mut sending.encoder))
+        })?;
+        drop(former);
+        self.pc.reconcile_senders();
+        Ok(())
+    }
+
+    pub fn set_sender_parameters(&self, parameters: RtpParameters) -> Result<(), RtcError> {
+        self.pc.change(|state| {
+            state.ensure_open()?;
+            let sending = &mut state.transceivers[self.index].sending;
+            if parameters.encodings.len() != sending.encodings.len() {
+                return Err(RtcError::invalid_state(format!(
+                    "the sender has {} encodings and not {}: change the given ones",
+                    sending.encodings.len(),
+                    parameters.encodings.len()
+                )));
+            }
+            sending.encodings = parameters.encodings;
+            Ok(())
+        })?;
+        self.pc.reconcile_senders();
+        Ok(())
+    }
+
+    /// Stops for good to send media that would have to be encrypted first.
+    pub fn withhold(&self) {
+        self.pc
+            .change(|state| state.transceivers[self.index].sending.withheld = true);
+        self.pc.reconcile_senders();
+    }
+
+    pub fn remove_track(&self) -> Result<(), RtcError> {
+        self.pc.change(|state| {
+            state.ensure_open()?;
+            let transceiver = &mut state.transceivers[self.index];
+            if transceiver.sending.track.take().is_none() {
+                return Ok(());
+            }
+            transceiver.direction =
+                RtpTransceiverDirection::of(false, transceiver.direction.receives());
+            state.core.remove_sender(self.index)?;
+            Ok::<_, RtcError>(())
+        })?;
+        self.pc.reconcile_senders();
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+# The `viva` program, the plans that come with it, and where it finds ONNX Runtime.
+{
+  lib,
+  rustPlatform,
+  cmake,
+  onnxruntime,
+}:
+
+let
+  manifest = (lib.importTOML ../Cargo.toml).package;
+  onnxruntimeLibrary = "${lib.getLib onnxruntime}/lib/libonnxruntime.so";
+in
+rustPlatform.buildRustPackage {
+  pname = manifest.name;
+  inherit (manifest) version;
+
+  # Named one by one, so that a change to anything else builds nothing again.
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../Cargo.toml
+      ../Cargo.lock
+      ../clippy.toml
+      ../src
+      ../libwebrtc
+      ../models/manifest.toml
+      ../migrations
+      ../plans
+      ../benches
+      ../tests
+    ];
+  };
+  cargoLock.lockFile = ../Cargo.lock;
+
+  # Opus is built from the source in its crate.
+  nativeBuildInputs = [ cmake ];
+
+  buildType = "dist";
+  cargoBuildFlags = [ "--bin=viva" ];
+  env.VIVA_PACKAGED_ONNXRUNTIME = onnxruntimeLibrary;
+
+  # The tests need servers and models, and are a check of the flake.
+  doCheck = false;
+
+  postInstall = ''
+    install -D --mode=644 --target-directory="$out/share/viva/plans" plans/*.toml
+  '';
+
+  passthru = { inherit onnxruntimeLibrary; };
+
+  meta = {
+    inherit (manifest) description;
+    license = lib.licenses.asl20;
+    mainProgram = "viva";
+    platforms = [
+      "x86_64-linux"
+      "aarch64-linux"
+    ];
+  };
+}

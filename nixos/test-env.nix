@@ -1,0 +1,17 @@
+# The variables by which the tests find what they run against.
+{
+  lib,
+  livekit,
+  pythonClient,
+  viva,
+  viva-models,
+}:
+
+{
+  VIVA_LIVEKIT_SERVER = lib.getExe livekit;
+  VIVA_MODELS = "${viva-models.override { withRecordings = true; }}";
+  VIVA_ONNXRUNTIME = viva.onnxruntimeLibrary;
+  # Compiled into the binary that the tests start, which sees nothing else of this environment.
+  VIVA_PACKAGED_ONNXRUNTIME = viva.onnxruntimeLibrary;
+  VIVA_PYTHON = "${pythonClient}/bin/python3";
+}

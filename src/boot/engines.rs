@@ -1,0 +1,440 @@
+//! Chooses and loads what hears, understands, speaks and thinks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{StageError, Timeline};
+use crate::config::{Config, ConfigError, Engine, Environment, Secret};
+use crate::health::{Condition, Health, Need};
+use crate::llm::Llm;
+use crate::models::{self, Manifest, ManifestError, Pinned, Purpose};
+use crate::onnx::Runtime;
+use crate::provider::{Provider, SetupError};
+use crate::speech::chain::{SttChain, TtsChain};
+use crate::speech::embedded::{EmbeddedError, Moonshine, MoonshineFiles, Piper, PiperFiles, Style};
+use crate::speech::openai::{OpenAiStt, OpenAiTts};
+use crate::speech::standby::Standby;
+use crate::speech::{Stt, Tts};
+use crate::voice::vad::{VadEngine, VadError};
+
+/// A model that is not there by then will not be; the fallbacks are taken.
+const MODEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where `libonnxruntime.so` lies in the package that this binary belongs to, where it belongs to one.
+const PACKAGED_RUNTIME: Option<&str> = option_env!("VIVA_PACKAGED_ONNXRUNTIME");
+
+/// What understands, speaks and thinks.
+pub struct Engines {
+    /// Speech to text, with its fallbacks.
+    pub stt: Arc<SttChain>,
+    /// Text to speech, with its fallbacks.
+    pub tts: Arc<TtsChain>,
+    /// The language model, where one is configured.
+    pub llm: Option<Arc<Llm>>,
+    /// Servers off this machine, by what they are for.
+    pub providers: Vec<(&'static str, Provider)>,
+    /// Embedded engines that are fallbacks and still to be loaded.
+    pub standby: StandbyEngines,
+}
+
+/// Fallbacks to be loaded once the service is ready.
+pub struct StandbyEngines {
+    embedded: Embedded,
+    stt: Option<Standby<dyn Stt>>,
+    tts: Option<Standby<dyn Tts>>,
+}
+
+/// Why there is nothing that understands or speaks.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A secret's file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A provider's address or key.
+    #[error("{section}.base_url: {source}")]
+    Provider {
+        /// The settings' section.
+        section: &'static str,
+        /// Why.
+        source: SetupError,
+    },
+    /// No remote engine is configured and the embedded one does not load.
+    #[error(
+        "nothing here {does}: {cause}\n  either fetch the embedded models (`make setup` or models/fetch), or set {section}.base_url and its key"
+    )]
+    None {
+        /// "understands speech" or "speaks".
+        does: &'static str,
+        /// The settings' section.
+        section: &'static str,
+        /// Why the embedded engine does not load.
+        cause: String,
+    },
+}
+
+/// One chain's engines in their order, and what comes with them.
+struct Chosen<E: ?Sized> {
+    engines: Vec<Arc<E>>,
+    provider: Option<Provider>,
+    standby: Option<Standby<E>>,
+}
+
+/// Loads the VAD and the primary engines side by side; of remote ones nothing is asked yet.
+pub(super) async fn load(
+    config: &Config,
+    env: &Environment,
+    timeline: &Timeline,
+    health: &Health,
+) -> Result<(VadEngine, Engines), EngineError> {
+    let path = runtime_path(config);
+    let runtime = timeline
+        .blocking("onnxruntime", MODEL_LIMIT, move || Runtime::load(&path))
+        .await;
+    let embedded = Embedded {
+        config: config.clone(),
+        runtime: runtime.map_err(|e| e.to_string()),
+    };
+    let (vad, stt, tts, llm) = tokio::join!(
+        load_vad(&embedded, timeline, health),
+        choose_stt(&embedded, env, timeline),
+        choose_tts(&embedded, env, timeline),
+        choose_llm(config, env, timeline),
+    );
+    let (stt, tts, llm) = (stt?, tts?, llm?);
+    health.set(
+        "stt",
+        Need::Required,
+        Condition::Ok,
+        names(stt.engines.iter().map(|e| e.name())),
+    );
+    health.set(
+        "tts",
+        Need::Required,
+        Condition::Ok,
+        names(tts.engines.iter().map(|e| e.name())),
+    );
+    let mind = llm.as_ref().map_or_else(
+        || "none: the plan's own questions".to_owned(),
+        |l| l.provider().base_url().to_owned(),
+    );
+    health.set("llm", Need::Optional, Condition::Ok, mind);
+    let llm_provider = llm.as_ref().map(|l| l.provider().clone());
+    let providers = [
+        ("stt", stt.provider),
+        ("tts", tts.provider),
+        ("llm", llm_provider),
+    ];
+    let engines = Engines {
+        stt: Arc::new(SttChain::new(stt.engines)),
+        tts: Arc::new(TtsChain::new(tts.engines)),
+        llm: llm.map(Arc::new),
+        providers: providers
+            .into_iter()
+            .filter_map(|(what, provider)| Some((what, provider?)))
+            .collect(),
+        standby: StandbyEngines {
+            embedded,
+            stt: stt.standby,
+            tts: tts.standby,
+        },
+    };
+    Ok((vad?, engines))
+}
+
+/// Remote where a key or a server is configured, else embedded.
+fn is_remote(engine: Engine, base_url: Option<&String>, key: Option<&Secret>) -> bool {
+    match engine {
+        Engine::Auto => base_url.is_some() || key.is_some(),
+        Engine::Openai => true,
+        Engine::Embedded => false,
+    }
+}
+
+fn names<'a>(engines: impl Iterator<Item = &'a str>) -> String {
+    engines.collect::<Vec<_>>().join(", then ")
+}
+
+fn runtime_path(config: &Config) -> PathBuf {
+    let packaged = PACKAGED_RUNTIME.map(PathBuf::from);
+    let fetched = || config.models.directory.join(models::ONNX_RUNTIME);
+    config
+        .models
+        .onnxruntime
+        .clone()
+        .or(packaged)
+        .unwrap_or_else(fetched)
+}
+
+async fn load_vad(
+    embedded: &Embedded,
+    timeline: &Timeline,
+    health: &Health,
+) -> Result<VadEngine, EngineError> {
+    let loading = embedded.clone();
+    let loaded = timeline
+        .blocking("vad", MODEL_LIMIT, move || loading.vad())
+        .await;
+    match loaded {
+        Ok(vad) => {
+            health.set("vad", Need::Required, Condition::Ok, "Silero");
+            Ok(vad)
+        }
+        Err(error) => {
+            // The ladder: turns become slower to end, interviews can be held.
+            health.set(
+                "vad",
+                Need::Required,
+                Condition::Degraded(error.to_string()),
+                "energy",
+            );
+            VadEngine::energy_only().map_err(|e| EngineError::None {
+                does: "hears",
+                section: "models",
+                cause: e.to_string(),
+            })
+        }
+    }
+}
+
+async fn choose_stt(
+    embedded: &Embedded,
+    env: &Environment,
+    timeline: &Timeline,
+) -> Result<Chosen<dyn Stt>, EngineError> {
+    let settings = embedded.config.stt.clone();
+    let key = embedded.config.stt_key(env)?;
+    if is_remote(settings.engine, settings.base_url.as_ref(), key.as_ref()) {
+        let prepared = timeline
+            .blocking("stt", MODEL_LIMIT, move || {
+                OpenAiStt::new(&settings, key.as_ref())
+            })
+            .await;
+        let engine = prepared.map_err(|e| setup_error("stt", e))?;
+        let provider = Some(engine.provider().clone());
+        let mut engines: Vec<Arc<dyn Stt>> = vec![Arc::new(engine)];
+        let standby = embedded.has_speech().then(Standby::<dyn Stt>::default);
+        engines.extend(standby.clone().map(|s| Arc::new(s) as Arc<dyn Stt>));
+        return Ok(Chosen {
+            engines,
+            provider,
+            standby,
+        });
+    }
+    let loading = embedded.clone();
+    let loaded = timeline
+        .blocking("stt", MODEL_LIMIT, move || loading.stt())
+        .await;
+    let engine = loaded.map_err(|e| EngineError::None {
+        does: "understands speech",
+        section: "stt",
+        cause: e.to_string(),
+    })?;
+    Ok(Chosen {
+        engines: vec![Arc::new(engine)],
+        provider: None,
+        standby: None,
+    })
+}
+
+async fn choose_tts(
+    embedded: &Embedded,
+    env: &Environment,
+    timeline: &Timeline,
+) -> Result<Chosen<dyn Tts>, EngineError> {
+    let settings = embedded.config.tts.clone();
+    let key = embedded.config.tts_key(env)?;
+    if is_remote(settings.engine, settings.base_url.as_ref(), key.as_ref()) {
+        let prepared = timeline
+            .blocking("tts", MODEL_LIMIT, move || {
+                OpenAiTts::new(&settings, key.as_ref())
+            })
+            .await;
+        let engine = prepared.map_err(|e| setup_error("tts", e))?;
+        let provider = Some(engine.provider().clone());
+        let mut engines: Vec<Arc<dyn Tts>> = vec![Arc::new(engine)];
+        let standby = embedded.has_speech().then(Standby::<dyn Tts>::default);
+        engines.extend(standby.clone().map(|s| Arc::new(s) as Arc<dyn Tts>));
+        return Ok(Chosen {
+            engines,
+            provider,
+            standby,
+        });
+    }
+    let loading = embedded.clone();
+    let loaded = timeline
+        .blocking("tts", MODEL_LIMIT, move || loading.tts(Style::default()))
+        .await;
+    let engine = loaded.map_err(|e| EngineError::None {
+        does: "speaks",
+        section: "tts",
+        cause: e.to_string(),
+    })?;
+    Ok(Chosen {
+        engines: vec![Arc::new(engine)],
+        provider: None,
+        standby: None,
+    })
+}
+
+async fn choose_llm(
+    config: &Config,
+    env: &Environment,
+    timeline: &Timeline,
+) -> Result<Option<Llm>, EngineError> {
+    let key = config.llm_key(env)?;
+    if config.llm.base_url.is_none() && key.is_none() {
+        return Ok(None);
+    }
+    let settings = config.llm.clone();
+    let prepared = timeline
+        .blocking("llm", MODEL_LIMIT, move || {
+            Llm::new(&settings, key.as_ref())
+        })
+        .await;
+    prepared.map(Some).map_err(|e| setup_error("llm", e))
+}
+
+fn setup_error(section: &'static str, error: StageError<SetupError>) -> EngineError {
+    match error {
+        StageError::Failed(source) => EngineError::Provider { section, source },
+        late => EngineError::None {
+            does: "could be prepared in time",
+            section,
+            cause: late.to_string(),
+        },
+    }
+}
+
+/// Loads models of this machine; cheap to clone.
+#[derive(Clone)]
+pub struct Embedded {
+    config: Config,
+    runtime: Result<Runtime, String>,
+}
+
+/// Why a model of this machine does not load.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("{0}")]
+    Runtime(String),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Vad(#[from] VadError),
+    #[error(transparent)]
+    Speech(#[from] EmbeddedError),
+}
+
+impl Embedded {
+    /// Whether the speech models are there; their content is checked when they are loaded.
+    fn has_speech(&self) -> bool {
+        self.runtime.is_ok()
+            && Manifest::builtin().is_fetched(&self.config.models.directory, &[Purpose::Speech])
+    }
+
+    fn runtime(&self) -> Result<&Runtime, LoadError> {
+        self.runtime
+            .as_ref()
+            .map_err(|cause| LoadError::Runtime(cause.clone()))
+    }
+
+    fn vad(&self) -> Result<VadEngine, LoadError> {
+        let mut model = Pinned::of_manifest(&self.config.models.directory, models::VAD)?;
+        if let Some(path) = &self.config.models.vad {
+            model.path.clone_from(path);
+        }
+        Ok(VadEngine::start(self.runtime()?, &model)?)
+    }
+
+    fn stt(&self) -> Result<Moonshine, LoadError> {
+        let files = MoonshineFiles::in_directory(&self.config.models.directory)?;
+        Ok(Moonshine::load(
+            self.runtime()?,
+            &files,
+            limit(self.config.stt.timeout_ms),
+        )?)
+    }
+
+    fn tts(&self, style: Style) -> Result<Piper, LoadError> {
+        let files = PiperFiles::in_directory(&self.config.models.directory)?;
+        Ok(Piper::load(
+            self.runtime()?,
+            &files,
+            &self.config.tts.espeak,
+            style,
+            limit(self.config.tts.timeout_ms),
+        )?)
+    }
+}
+
+fn limit(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
+
+/// A voice of this machine in another style, for the simulated candidate.
+///
+/// # Errors
+/// The runtime, the models or `espeak-ng` are not there; the message says which.
+pub fn candidate_voice(config: &Config, style: Style) -> Result<Piper, String> {
+    let runtime = Runtime::load(&runtime_path(config)).map_err(|e| e.to_string())?;
+    Embedded {
+        config: config.clone(),
+        runtime: Ok(runtime),
+    }
+    .tts(style)
+    .map_err(|e| e.to_string())
+}
+
+impl StandbyEngines {
+    /// Loads the fallbacks; one that does not load leaves the primary without it, which is said.
+    pub async fn load(self, timeline: Timeline, health: Health) {
+        let Self { embedded, stt, tts } = self;
+        if let Some(place) = stt {
+            let loading = embedded.clone();
+            match timeline
+                .blocking("stt fallback", MODEL_LIMIT, move || loading.stt())
+                .await
+            {
+                Ok(engine) => place.arrived(Arc::new(engine)),
+                Err(error) => health.set(
+                    "stt",
+                    Need::Required,
+                    Condition::Degraded(format!("no fallback: {error}")),
+                    "openai",
+                ),
+            }
+        }
+        if let Some(place) = tts {
+            match timeline
+                .blocking("tts fallback", MODEL_LIMIT, move || {
+                    embedded.tts(Style::default())
+                })
+                .await
+            {
+                Ok(engine) => place.arrived(Arc::new(engine)),
+                Err(error) => health.set(
+                    "tts",
+                    Need::Required,
+                    Condition::Degraded(format!("no fallback: {error}")),
+                    "openai",
+                ),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_or_a_server_makes_an_engine_remote_unless_the_settings_say_otherwise() {
+        let (url, key) = ("http://localhost/v1".to_owned(), Secret::new("k"));
+        assert!(!is_remote(Engine::Auto, None, None));
+        assert!(is_remote(Engine::Auto, Some(&url), None));
+        assert!(is_remote(Engine::Auto, None, Some(&key)));
+        assert!(!is_remote(Engine::Embedded, Some(&url), Some(&key)));
+        assert!(is_remote(Engine::Openai, None, None));
+    }
+}

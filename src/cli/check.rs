@@ -1,0 +1,130 @@
+//! `viva check`: runs every stage of the start without serving, asks every server whether it is there, prints a table.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use owo_colors::Style;
+
+use super::style::{column, dim, line};
+use crate::boot::Timeline;
+use crate::boot::components;
+use crate::config::{Config, Environment};
+use crate::health::{Condition, Health, Need, Snapshot};
+use crate::provider::Reachability;
+use crate::telemetry;
+use crate::worker;
+
+/// Time for LiveKit to answer; it is a person who waits.
+const LIVEKIT_LIMIT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args, config: &Config, env: &Environment) -> anyhow::Result<ExitCode> {
+    // The table says all that the log would.
+    telemetry::init("off")?;
+    let snapshot = super::runtime()?.block_on(check(config, env));
+    let failed = snapshot
+        .components
+        .values()
+        .any(|c| matches!(c.condition, Condition::Failed(_)));
+    if args.json {
+        line(serde_json::to_string_pretty(&snapshot)?);
+    } else {
+        print(&snapshot);
+    }
+    Ok(if failed {
+        ExitCode::from(super::FAILED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+async fn check(config: &Config, env: &Environment) -> Snapshot {
+    let timeline = Timeline::start();
+    let health = Health::new(timeline.clone());
+    health.set("configuration", Need::Required, Condition::Ok, "");
+    match components::load(config, env, &timeline, &health).await {
+        Ok(components) => {
+            for (what, provider) in &components.engines.providers {
+                let condition = match provider.probe().await {
+                    Reachability::Reachable => Condition::Ok,
+                    Reachability::Unauthorized => Condition::Failed(format!(
+                        "{} refuses the key; put a valid one into {what}.api_key_file",
+                        provider.base_url()
+                    )),
+                    Reachability::Unreachable(cause) => Condition::Failed(cause),
+                };
+                health.set(
+                    server_of(what),
+                    Need::Optional,
+                    condition,
+                    provider.base_url(),
+                );
+            }
+            components
+                .engines
+                .standby
+                .load(timeline.clone(), health.clone())
+                .await;
+        }
+        // Most causes stand in their component's row; one that has none, as a missing secret, gets one.
+        Err(error) => {
+            if health.missing().is_empty() {
+                health.set(
+                    "start",
+                    Need::Required,
+                    Condition::Failed(error.to_string()),
+                    "",
+                );
+            }
+        }
+    }
+    let livekit = match config.livekit_key(env) {
+        Err(error) => Err(error.to_string()),
+        Ok(key) => worker::probe(&config.livekit.url, &key, LIVEKIT_LIMIT)
+            .await
+            .map_err(|e| e.to_string()),
+    };
+    let condition = livekit.map_or_else(Condition::Failed, |()| Condition::Ok);
+    health.set("livekit", Need::Required, condition, &config.livekit.url);
+    health.snapshot()
+}
+
+fn server_of(what: &str) -> &'static str {
+    match what {
+        "stt" => "stt server",
+        "tts" => "tts server",
+        _ => "llm server",
+    }
+}
+
+fn print(snapshot: &Snapshot) {
+    for (name, component) in &snapshot.components {
+        let (state, style, cause) = match &component.condition {
+            Condition::Ok => ("ok", Style::new().green(), None),
+            Condition::Starting(cause) => ("starting", Style::new().yellow(), Some(cause)),
+            Condition::Degraded(cause) => ("degraded", Style::new().yellow().bold(), Some(cause)),
+            Condition::Failed(cause) => ("failed", Style::new().red().bold(), Some(cause)),
+        };
+        line(format_args!(
+            "{}  {name:14}  {}",
+            column(state, 9, style),
+            dim(&component.detail)
+        ));
+        for part in cause.iter().flat_map(|c| c.lines()) {
+            line(format_args!("{:27}{part}", ""));
+        }
+    }
+    line("");
+    for stage in &snapshot.boot {
+        line(dim(format_args!(
+            "  {:18} {:>5} ms  from {:>4} ms on",
+            stage.name, stage.elapsed_ms, stage.started_ms
+        )));
+    }
+}

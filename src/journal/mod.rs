@@ -1,0 +1,252 @@
+//! Keeps every interview in one SQLite file: an event exists when it is on disk, not before.
+//!
+//! One thread writes. Whatever waits for it goes into one transaction, so that many interviews share one
+//! `fsync`; each writer is answered when that transaction is on disk. Readers open the file for themselves,
+//! also from another process, and never wait for the writer.
+
+mod chain;
+mod error;
+mod lock;
+mod open;
+mod read;
+mod writer;
+
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::interview::{Event, InterviewId, Recorded};
+
+pub use error::JournalError;
+pub use read::{Ended, InterviewRow, JournalReader};
+
+use writer::{Command, Writer};
+
+/// The journal's file in the state directory.
+pub const JOURNAL_FILE: &str = "journal.sqlite3";
+/// The file whose lock says that a process writes the journal.
+pub const LOCK_FILE: &str = "journal.lock";
+/// Writes that wait for the disk. Each session has one or two under way; a queue this long means that the
+/// disk stands still, and waiting longer would not help.
+pub const QUEUE_MAX: usize = 1024;
+
+/// The way to write the journal. Clones write to the same one.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    queue: SyncSender<Command>,
+    vitals: Arc<Mutex<Vitals>>,
+}
+
+/// An interview that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewInterview {
+    /// Its name, new in this journal.
+    pub id: InterviewId,
+    /// The LiveKit room.
+    pub room: String,
+    /// The name of the plan's file, for people.
+    pub plan_name: String,
+    /// [`Plan::hash`](crate::interview::plan::Plan::hash).
+    pub plan_hash: String,
+    /// [`Plan::body`](crate::interview::plan::Plan::body).
+    pub plan_body: String,
+    /// Wall clock, milliseconds since 1970.
+    pub at_unix_ms: u64,
+}
+
+/// How the journal is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Whether it can be written.
+    pub condition: Condition,
+    /// Transactions since the start.
+    pub commits: u64,
+    /// Events written since the start.
+    pub events: u64,
+    /// What the last transaction took, from its begin until it was on disk.
+    pub last_commit_us: Option<u64>,
+    /// How long the transaction that is under way has taken so far: a large value is a disk that stands still.
+    pub committing_for_us: Option<u64>,
+}
+
+/// Whether the journal can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Yes.
+    Well,
+    /// No, because of this error; only a new start can help.
+    Failed(JournalError),
+    /// No, it was closed in good order.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Vitals {
+    condition: Condition,
+    commits: u64,
+    events: u64,
+    last_commit_us: Option<u64>,
+    committing_since: Option<Instant>,
+}
+
+impl Journal {
+    /// Opens or creates the journal in a directory and starts its thread. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// The directory can't be written, another process writes this journal, the file is not a journal, is
+    /// damaged or was written by a later release.
+    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        Self::open_limited(directory, None)
+    }
+
+    /// `pages_max` makes the file full at that size, for tests.
+    fn open_limited(directory: &Path, pages_max: Option<u32>) -> Result<Self, JournalError> {
+        let opened = open::open(directory)?;
+        if let Some(pages) = pages_max {
+            open::limit_pages(&opened, pages)?;
+        }
+        let vitals = Arc::new(Mutex::new(Vitals {
+            condition: Condition::Well,
+            commits: 0,
+            events: 0,
+            last_commit_us: None,
+            committing_since: None,
+        }));
+        let (queue, commands) = sync_channel(QUEUE_MAX);
+        let writer = Writer::new(opened, vitals.clone());
+        std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run(&commands))
+            .map_err(|e| JournalError::Failed {
+                cause: format!("the journal's thread can't be started: {e}"),
+            })?;
+        Ok(Self { queue, vitals })
+    }
+
+    /// Writes that an interview begins, with its plan; returns when that is on disk.
+    ///
+    /// # Errors
+    /// There is an interview of this name already, the plan does not have its hash, or the journal can't be
+    /// written.
+    pub async fn begin(&self, new: NewInterview) -> Result<(), JournalError> {
+        self.send(|reply| Command::Begin { new, reply }).await
+    }
+
+    /// Writes events of an interview, all or none; returns when they are on disk. Whoever drops the future
+    /// does not take the write back, so the state has to be replayed before the next one.
+    ///
+    /// # Errors
+    /// The interview is unknown or over, the first event's number is not the one after the last, there is a
+    /// gap, or the journal can't be written. After [`JournalError::Failed`] every later write fails as well.
+    pub async fn append(
+        &self,
+        id: &InterviewId,
+        events: Vec<Recorded>,
+    ) -> Result<(), JournalError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Vec::with_capacity(events.len());
+        for recorded in events {
+            rows.push(Row::of(id, recorded)?);
+        }
+        let id = id.clone();
+        self.send(|reply| Command::Append { id, rows, reply }).await
+    }
+
+    /// Writes what is waiting, closes the file and gives up the lock.
+    ///
+    /// # Errors
+    /// The journal had failed before.
+    pub async fn close(&self) -> Result<(), JournalError> {
+        self.send(|reply| Command::Close { reply }).await
+    }
+
+    /// How the journal is, without a wait for the disk.
+    pub fn probe(&self) -> Probe {
+        let vitals = lock(&self.vitals);
+        Probe {
+            condition: vitals.condition.clone(),
+            commits: vitals.commits,
+            events: vitals.events,
+            last_commit_us: vitals.last_commit_us,
+            committing_for_us: vitals.committing_since.map(|t| micros(t.elapsed())),
+        }
+    }
+
+    async fn send(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), JournalError>>) -> Command,
+    ) -> Result<(), JournalError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(command(reply)).map_err(|e| match e {
+            TrySendError::Full(_) => JournalError::QueueFull { queued: QUEUE_MAX },
+            TrySendError::Disconnected(_) => self.why_not(),
+        })?;
+        match answer.await {
+            Ok(result) => result,
+            Err(_) => Err(self.why_not()),
+        }
+    }
+
+    /// Why nobody takes commands any more.
+    fn why_not(&self) -> JournalError {
+        match &lock(&self.vitals).condition {
+            Condition::Failed(error) => error.clone(),
+            Condition::Closed => JournalError::Closed,
+            Condition::Well => JournalError::Failed {
+                cause: "the journal's thread has died".into(),
+            },
+        }
+    }
+}
+
+/// An event as it is stored.
+#[derive(Debug)]
+struct Row {
+    seq: u64,
+    at_unix_ms: u64,
+    elapsed_ms: u64,
+    kind: &'static str,
+    payload: String,
+    end_reason: Option<&'static str>,
+}
+
+impl Row {
+    fn of(id: &InterviewId, recorded: Recorded) -> Result<Self, JournalError> {
+        let payload = recorded
+            .event
+            .to_payload()
+            .map_err(|e| JournalError::Unreadable {
+                id: id.clone(),
+                seq: recorded.seq,
+                cause: e.to_string(),
+            })?;
+        Ok(Self {
+            seq: recorded.seq,
+            at_unix_ms: recorded.at_unix_ms,
+            elapsed_ms: recorded.elapsed_ms,
+            kind: recorded.event.kind(),
+            payload,
+            end_reason: match &recorded.event {
+                Event::Ended { reason } => Some(reason.name()),
+                _ => None,
+            },
+        })
+    }
+}
+
+/// The vitals are plain values, whole also after a panic elsewhere.
+fn lock(vitals: &Mutex<Vitals>) -> std::sync::MutexGuard<'_, Vitals> {
+    vitals.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn micros(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! The `viva` program.
+
+fn main() -> std::process::ExitCode {
+    viva::cli::run()
+}

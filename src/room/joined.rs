@@ -1,0 +1,302 @@
+//! Joining, what happens in the room, and leaving.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use livekit::options::TrackPublishOptions;
+use livekit::participant::ParticipantKind;
+use livekit::prelude::*;
+use livekit::webrtc::audio_source::native::NativeAudioSource;
+use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
+use livekit::webrtc::audio_track::RtcAudioTrack;
+use tokio::sync::mpsc;
+
+use super::candidate::{CandidateChooser, Kind};
+use crate::speech::OUTPUT_RATE_HZ;
+use crate::voice::playout::PlayoutClock;
+
+/// Time to be in the room with a published track: LiveKit itself gives an agent no longer to show up.
+const JOIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Time for a farewell to the server; a room that does not answer is left all the same.
+const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why a room could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The server refused or broke off.
+    #[error("the room {room} could not be joined: {cause}")]
+    Refused {
+        /// The room.
+        room: String,
+        /// The SDK's reason.
+        cause: String,
+    },
+    /// Our own track could not be published.
+    #[error("the interviewer's voice could not be published in {room}: {cause}")]
+    Publish {
+        /// The room.
+        room: String,
+        /// The SDK's reason.
+        cause: String,
+    },
+    /// No answer.
+    #[error("the room {room} could not be joined within {} s; is the media port of LiveKit open from here?", JOIN_LIMIT.as_secs())]
+    Late {
+        /// The room.
+        room: String,
+    },
+}
+
+/// What happened in the room, as far as an interview is concerned.
+#[derive(Debug, Clone)]
+pub enum RoomNews {
+    /// The candidate is in the room.
+    CandidateHere {
+        /// Their identity.
+        identity: String,
+    },
+    /// The candidate left.
+    CandidateGone,
+    /// The candidate's voice.
+    Voice {
+        /// To be listened to.
+        track: RtcAudioTrack,
+        /// LiveKit's id of it.
+        sid: String,
+    },
+    /// The candidate's voice ended.
+    VoiceGone,
+    /// Somebody hears our track.
+    Heard,
+    /// The connection broke and is being mended.
+    Reconnecting,
+    /// It is mended.
+    Reconnected,
+    /// The room is over for us.
+    Gone {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// A joined room with our track in it.
+pub struct JoinedRoom {
+    room: Room,
+    events: mpsc::UnboundedReceiver<RoomEvent>,
+    chooser: CandidateChooser,
+    track: LocalTrackPublication,
+    candidate_here: bool,
+    backlog: VecDeque<RoomNews>,
+}
+
+impl JoinedRoom {
+    /// Joins and publishes a track that plays what `clock` gives.
+    ///
+    /// # Errors
+    /// The server refuses, the media connection does not come up, or neither happens in time.
+    pub async fn join(
+        name: &str,
+        url: &str,
+        token: &str,
+        chooser: CandidateChooser,
+        clock: PlayoutClock,
+    ) -> Result<Self, JoinError> {
+        let joining = Self::join_unbounded(name, url, token, chooser, clock);
+        match tokio::time::timeout(JOIN_LIMIT, joining).await {
+            Ok(joined) => joined,
+            Err(_) => Err(JoinError::Late {
+                room: name.to_owned(),
+            }),
+        }
+    }
+
+    async fn join_unbounded(
+        name: &str,
+        url: &str,
+        token: &str,
+        chooser: CandidateChooser,
+        clock: PlayoutClock,
+    ) -> Result<Self, JoinError> {
+        let (room, events) = Room::connect(url, token, RoomOptions::default())
+            .await
+            .map_err(|e| JoinError::Refused {
+                room: name.to_owned(),
+                cause: e.to_string(),
+            })?;
+        let source = NativeAudioSource::new(AudioSourceOptions::default(), OUTPUT_RATE_HZ, 1, 0);
+        source.set_pull(Box::new(Pull(clock)));
+        let track =
+            LocalAudioTrack::create_audio_track("interviewer", RtcAudioSource::Native(source));
+        let options = TrackPublishOptions {
+            source: TrackSource::Microphone,
+            dtx: false,
+            red: false,
+            ..TrackPublishOptions::default()
+        };
+        let published = room
+            .local_participant()
+            .publish_track(LocalTrack::Audio(track), options)
+            .await;
+        match published {
+            Ok(track) => Ok(Self {
+                room,
+                events,
+                chooser,
+                track,
+                candidate_here: false,
+                backlog: VecDeque::new(),
+            }),
+            Err(error) => {
+                leave(room).await;
+                Err(JoinError::Publish {
+                    room: name.to_owned(),
+                    cause: error.to_string(),
+                })
+            }
+        }
+    }
+
+    /// LiveKit's id of our track.
+    pub fn own_track(&self) -> String {
+        self.track.sid().to_string()
+    }
+
+    /// Ourselves.
+    pub fn participant(&self) -> LocalParticipant {
+        self.room.local_participant()
+    }
+
+    /// The next thing that concerns the interview. Cancel-safe.
+    pub async fn news(&mut self) -> RoomNews {
+        loop {
+            if let Some(news) = self.backlog.pop_front() {
+                return news;
+            }
+            match self.events.recv().await {
+                Some(event) => self.take(event),
+                None => {
+                    return RoomNews::Gone {
+                        cause: "the connection to the room ended".into(),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Leaves, within a limit.
+    pub async fn leave(self) {
+        leave(self.room).await;
+    }
+
+    fn take(&mut self, event: RoomEvent) {
+        match event {
+            RoomEvent::Connected {
+                participants_with_tracks,
+            } => {
+                for (participant, _) in participants_with_tracks {
+                    self.arrived(&participant);
+                }
+            }
+            RoomEvent::ParticipantConnected(participant)
+            | RoomEvent::ParticipantActive(participant) => self.arrived(&participant),
+            RoomEvent::ParticipantDisconnected(participant) => {
+                if self.is_candidate(&participant) {
+                    self.candidate_here = false;
+                    self.backlog.push_back(RoomNews::CandidateGone);
+                }
+            }
+            RoomEvent::TrackSubscribed {
+                track: RemoteTrack::Audio(track),
+                participant,
+                ..
+            } => {
+                self.arrived(&participant);
+                if self.is_candidate(&participant) {
+                    self.backlog.push_back(RoomNews::Voice {
+                        track: track.rtc_track(),
+                        sid: track.sid().to_string(),
+                    });
+                }
+            }
+            RoomEvent::TrackUnsubscribed {
+                track: RemoteTrack::Audio(_),
+                participant,
+                ..
+            } => {
+                if self.is_candidate(&participant) {
+                    self.backlog.push_back(RoomNews::VoiceGone);
+                }
+            }
+            RoomEvent::LocalTrackSubscribed { .. } => self.backlog.push_back(RoomNews::Heard),
+            RoomEvent::Reconnecting => self.backlog.push_back(RoomNews::Reconnecting),
+            RoomEvent::Reconnected => self.backlog.push_back(RoomNews::Reconnected),
+            RoomEvent::Disconnected { reason } => {
+                self.backlog.push_back(RoomNews::Gone {
+                    cause: format!("LiveKit ended the connection ({reason:?})"),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// A participant may be announced more than once: as there at our joining, as active, by a track.
+    fn arrived(&mut self, participant: &RemoteParticipant) {
+        let identity = participant.identity().to_string();
+        if self.chooser.admits(&identity, kind(participant)) && !self.candidate_here {
+            self.candidate_here = true;
+            self.backlog.push_back(RoomNews::CandidateHere { identity });
+        }
+    }
+
+    fn is_candidate(&self, participant: &RemoteParticipant) -> bool {
+        self.chooser.chosen() == Some(participant.identity().as_str())
+    }
+}
+
+async fn leave(room: Room) {
+    // Not cut off when it is late: closing goes on by itself, only the session stops waiting for it.
+    let mut closing = crate::spawn::supervised("leave", async move {
+        if let Err(error) = room.close().await {
+            tracing::debug!("the room was left without a farewell: {error}");
+        }
+    });
+    if tokio::time::timeout(LEAVE_LIMIT, &mut closing)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "the room did not confirm our leaving within {} s",
+            LEAVE_LIMIT.as_secs()
+        );
+    }
+}
+
+fn kind(participant: &RemoteParticipant) -> Kind {
+    #[expect(
+        deprecated,
+        reason = "older servers mark their recorders by nothing else"
+    )]
+    let is_recorder = participant.permission().is_some_and(|p| p.recorder);
+    if is_recorder {
+        return Kind::Machine;
+    }
+    match participant.kind() {
+        ParticipantKind::Standard => Kind::Person,
+        ParticipantKind::Sip => Kind::Sip,
+        ParticipantKind::Connector => Kind::Connector,
+        ParticipantKind::Ingress
+        | ParticipantKind::Egress
+        | ParticipantKind::Agent
+        | ParticipantKind::Bridge => Kind::Machine,
+    }
+}
+
+/// The audio thread's way to the playout.
+struct Pull(PlayoutClock);
+
+impl livekit::webrtc::audio::AudioPull for Pull {
+    fn fill(&mut self, out: &mut [i16]) -> usize {
+        self.0.fill(out)
+    }
+}

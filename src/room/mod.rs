@@ -1,0 +1,9 @@
+//! One joined LiveKit room: whose voice it is, our own track, transcripts and state for the page.
+
+mod announce;
+mod candidate;
+mod joined;
+
+pub use announce::{AgentState, Announcer, Author, Line};
+pub use candidate::{CandidateChooser, Kind};
+pub use joined::{JoinError, JoinedRoom, RoomNews};

@@ -1,0 +1,373 @@
+//! Speaks segments: text to sentences to sound, and tells what of it was heard.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::heard::heard_part;
+use super::playout::Playout;
+use crate::speech::{OUTPUT_RATE_HZ, SpeechStream, Tts};
+
+/// Commands that may wait; the session sends one or two at a time.
+const COMMANDS_MAX: usize = 16;
+
+/// Events that may wait for the session.
+const EVENTS_MAX: usize = 32;
+
+/// How often the ring is topped up and the position read while something is spoken.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Sound that was written but is not taken for this long, without a pause, means that the audio clock stands still.
+const STANDSTILL: Duration = Duration::from_secs(5);
+
+/// What the session asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Command {
+    Say {
+        segment: u32,
+        sentences: Vec<String>,
+    },
+    Pause,
+    Resume,
+    Interrupt,
+}
+
+/// What of a segment the candidate heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// All of it.
+    Whole,
+    /// These words from its beginning, possibly none.
+    Part(String),
+}
+
+/// What the session is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpeakerEvent {
+    /// The first sound of a segment is on its way to the candidate.
+    Started {
+        /// Which.
+        segment: u32,
+        /// From the request to here.
+        first_sound_ms: u32,
+        /// The engine that speaks.
+        engine: &'static str,
+    },
+    /// A segment is over.
+    Ended {
+        /// Which.
+        segment: u32,
+        /// How far it got.
+        heard: Heard,
+    },
+    /// A segment could not be spoken to its end.
+    Failed {
+        /// Which.
+        segment: u32,
+        /// What was heard before that.
+        heard: Heard,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// The session's handle to its mouth. Dropping it ends the speech.
+pub struct Speaker {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The mouth is gone: its task has ended.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the speaker no longer takes commands")]
+pub struct SpeakerGone;
+
+impl Speaker {
+    /// Starts the speaker's task on the current runtime.
+    pub fn start(tts: Arc<dyn Tts>, playout: Playout) -> (Self, mpsc::Receiver<SpeakerEvent>) {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let (events, outbox) = mpsc::channel(EVENTS_MAX);
+        let mouth = Mouth {
+            tts,
+            playout,
+            inbox,
+            events,
+            next: None,
+        };
+        crate::spawn::supervised("speaker", mouth.run());
+        (Self { commands }, outbox)
+    }
+
+    /// Speaks the sentences in place of whatever is being spoken, which is reported as ended with the part that was heard.
+    ///
+    /// # Errors
+    /// The speaker has ended, or too much is queued, which no session does.
+    pub fn say(&self, segment: u32, sentences: Vec<String>) -> Result<(), SpeakerGone> {
+        self.send(Command::Say { segment, sentences })
+    }
+
+    /// Holds the sound where it is.
+    ///
+    /// # Errors
+    /// As [`Speaker::say`].
+    pub fn pause(&self) -> Result<(), SpeakerGone> {
+        self.send(Command::Pause)
+    }
+
+    /// Goes on after [`Speaker::pause`].
+    ///
+    /// # Errors
+    /// As [`Speaker::say`].
+    pub fn resume(&self) -> Result<(), SpeakerGone> {
+        self.send(Command::Resume)
+    }
+
+    /// Stops what is being spoken; it is reported as ended with the part that was heard.
+    ///
+    /// # Errors
+    /// As [`Speaker::say`].
+    pub fn interrupt(&self) -> Result<(), SpeakerGone> {
+        self.send(Command::Interrupt)
+    }
+
+    fn send(&self, command: Command) -> Result<(), SpeakerGone> {
+        self.commands.try_send(command).map_err(|_| SpeakerGone)
+    }
+}
+
+struct Mouth {
+    tts: Arc<dyn Tts>,
+    playout: Playout,
+    inbox: mpsc::Receiver<Command>,
+    events: mpsc::Sender<SpeakerEvent>,
+    /// Replaces what is being spoken.
+    next: Option<(u32, Vec<String>)>,
+}
+
+/// A sentence and where its sound lies in the playout.
+struct Spoken {
+    text: String,
+    begin: u64,
+    /// Known once all its sound was written.
+    end: Option<u64>,
+}
+
+/// How the speaking of one segment came to its end.
+enum Outcome {
+    Whole,
+    Interrupted,
+    Failed(String),
+    /// The session is gone.
+    Abandoned,
+}
+
+impl Mouth {
+    async fn run(mut self) {
+        loop {
+            let next = match self.next.take() {
+                Some(next) => Some(next),
+                None => match self.inbox.recv().await {
+                    None => return,
+                    Some(Command::Say { segment, sentences }) => Some((segment, sentences)),
+                    // Nothing is being spoken that could be held or stopped.
+                    Some(Command::Pause | Command::Resume | Command::Interrupt) => None,
+                },
+            };
+            let Some((segment, sentences)) = next else {
+                continue;
+            };
+            let mut spoken = Vec::new();
+            let outcome = self.speak(segment, sentences, &mut spoken).await;
+            let told = match outcome {
+                Outcome::Abandoned => return,
+                Outcome::Whole => {
+                    self.events
+                        .send(SpeakerEvent::Ended {
+                            segment,
+                            heard: Heard::Whole,
+                        })
+                        .await
+                }
+                Outcome::Failed(cause) => {
+                    let heard = Heard::Part(self.heard(&spoken));
+                    self.events
+                        .send(SpeakerEvent::Failed {
+                            segment,
+                            heard,
+                            cause,
+                        })
+                        .await
+                }
+                Outcome::Interrupted => {
+                    let heard = Heard::Part(self.heard(&spoken));
+                    self.events
+                        .send(SpeakerEvent::Ended { segment, heard })
+                        .await
+                }
+            };
+            if told.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn speak(
+        &mut self,
+        segment: u32,
+        sentences: Vec<String>,
+        spoken: &mut Vec<Spoken>,
+    ) -> Outcome {
+        let asked = Instant::now();
+        let mut waiting: VecDeque<String> = sentences.into();
+        let mut stream: Option<SpeechStream> = None;
+        let mut chunk: (Vec<i16>, usize) = (Vec::new(), 0);
+        let mut started = false;
+        let mut progress = (self.playout.played(), Instant::now());
+        let mut paused = false;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if stream.is_none() {
+                if let Some(sentence) = waiting.pop_front() {
+                    stream = Some(self.tts.speak(&sentence));
+                    spoken.push(Spoken {
+                        text: sentence,
+                        begin: self.playout.written(),
+                        end: None,
+                    });
+                }
+            }
+            let has_chunk = chunk.1 < chunk.0.len();
+            let wants_sound = !has_chunk && stream.is_some();
+            tokio::select! {
+                command = self.inbox.recv() => match command {
+                    None => {
+                        self.playout.flush();
+                        return Outcome::Abandoned;
+                    }
+                    Some(Command::Say { segment, sentences }) => {
+                        self.next = Some((segment, sentences));
+                        self.flush().await;
+                        return Outcome::Interrupted;
+                    }
+                    Some(Command::Pause) => {
+                        paused = true;
+                        self.playout.set_paused(true);
+                    }
+                    Some(Command::Resume) => {
+                        paused = false;
+                        self.playout.set_paused(false);
+                        progress.1 = Instant::now();
+                    }
+                    Some(Command::Interrupt) => {
+                        self.flush().await;
+                        return Outcome::Interrupted;
+                    }
+                },
+                sound = next_sound(&mut stream), if wants_sound => match sound {
+                    Some(Ok(pcm)) => {
+                        chunk = (pcm, 0);
+                        if !started {
+                            started = true;
+                            let engine = stream.as_ref().map_or("", |s| s.engine);
+                            let first_sound_ms = u32::try_from(asked.elapsed().as_millis()).unwrap_or(u32::MAX);
+                            if self.events.send(SpeakerEvent::Started { segment, first_sound_ms, engine }).await.is_err() {
+                                return Outcome::Abandoned;
+                            }
+                        }
+                    }
+                    Some(Err(error)) => {
+                        self.flush_after_playing().await;
+                        return Outcome::Failed(error.to_string());
+                    }
+                    None => {
+                        stream = None;
+                        if let Some(last) = spoken.last_mut() {
+                            last.end = Some(self.playout.written());
+                        }
+                    }
+                },
+                _ = tick.tick() => {}
+            }
+            chunk.1 += self.playout.write(&chunk.0[chunk.1..]);
+            let played = self.playout.played();
+            if played != progress.0 || paused || played == self.playout.written() {
+                progress = (played, Instant::now());
+            }
+            let all_written = stream.is_none() && waiting.is_empty() && chunk.1 == chunk.0.len();
+            if all_written && played == self.playout.written() {
+                return Outcome::Whole;
+            }
+            if progress.1.elapsed() > STANDSTILL {
+                self.playout.flush();
+                return Outcome::Failed(format!(
+                    "the audio clock took no sound for {} s",
+                    STANDSTILL.as_secs()
+                ));
+            }
+        }
+    }
+
+    /// Throws the ring away and waits for the audio thread to say so, so that what was heard is final.
+    async fn flush(&mut self) {
+        self.playout.flush();
+        let limit = Instant::now() + STANDSTILL;
+        while !self.playout.is_flushed() && Instant::now() < limit {
+            tokio::time::sleep(TICK).await;
+        }
+        self.playout.set_paused(false);
+        self.playout.forget_unplayed();
+    }
+
+    /// Lets the candidate hear what was already made before an engine broke.
+    async fn flush_after_playing(&mut self) {
+        let limit = Instant::now() + STANDSTILL;
+        while self.playout.played() < self.playout.written() && Instant::now() < limit {
+            tokio::time::sleep(TICK).await;
+        }
+        self.flush().await;
+    }
+
+    fn heard(&self, spoken: &[Spoken]) -> String {
+        let played = self.playout.played();
+        let mut words: Vec<&str> = Vec::new();
+        for sentence in spoken {
+            match sentence.end {
+                Some(end) if end <= played => words.push(&sentence.text),
+                // Cut while it was still being made: its length is unknown, so that what was written stands for it.
+                end => {
+                    let all = end
+                        .map_or_else(|| self.estimate(sentence), |end| end - sentence.begin)
+                        .max(1);
+                    #[expect(clippy::cast_precision_loss, reason = "samples of one sentence")]
+                    let fraction = played.saturating_sub(sentence.begin) as f64 / all as f64;
+                    let part = heard_part(&sentence.text, fraction);
+                    if !part.is_empty() {
+                        words.push(part);
+                    }
+                    break;
+                }
+            }
+        }
+        words.join(" ")
+    }
+
+    /// Samples that a sentence takes at a usual 15 letters a second.
+    fn estimate(&self, sentence: &Spoken) -> u64 {
+        const LETTERS_PER_S: u64 = 15;
+        let letters = sentence.text.chars().count() as u64;
+        (letters * u64::from(OUTPUT_RATE_HZ) / LETTERS_PER_S)
+            .max(self.playout.written().saturating_sub(sentence.begin))
+    }
+}
+
+async fn next_sound(
+    stream: &mut Option<SpeechStream>,
+) -> Option<Result<Vec<i16>, crate::speech::TtsError>> {
+    match stream {
+        Some(stream) => stream.next().await,
+        None => std::future::pending().await,
+    }
+}
