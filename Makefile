@@ -1,5 +1,5 @@
 # Two commands: `make demo` holds an interview on this machine, `make test` passes the tests.
-.PHONY: demo test lint build setup setup-test bench help
+.PHONY: demo test lint build setup setup-test web help
 .DEFAULT_GOAL := help
 
 VIVA := target/release/viva
@@ -10,7 +10,7 @@ export VIVA_PYTHON ?= $(CURDIR)/.tools/venv/bin/python
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: build ## Hold an interview on this machine; ARGS=--stay to talk yourself
+demo: build $(if $(findstring --stay,$(ARGS)),web) ## Hold an interview on this machine; ARGS=--stay to talk yourself
 	@$(VIVA) demo --directory demo-out --livekit-server "$(VIVA_LIVEKIT_SERVER)" $(ARGS)
 
 test: setup-test lint ## Pass all tests, against real servers
@@ -22,6 +22,10 @@ lint: ## Check format and lints
 
 build: setup ## Build the release binary
 	@cargo build --release --locked --bin viva
+
+web: ## Fetch LiveKit's browser client for the page
+	@command -v npm >/dev/null || { echo 'missing: npm; install Node.js 20 or later, or apt-get install npm' >&2; exit 1; }
+	@cd web && npm ci --silent --no-audit --no-fund --prefer-offline
 
 setup: ## Install and fetch what is missing
 	@scripts/setup

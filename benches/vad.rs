@@ -1,16 +1,22 @@
 //! What a frame of VAD costs: Silero for 1 and for 20 streams, the energy detector, and the audio thread's push.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails here"
+)]
 #![allow(missing_docs, reason = "criterion's macros write the functions")]
 
 use std::hint::black_box;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use viva::models::{self, Pinned};
 use viva::onnx::Runtime;
 use viva::voice::vad::{FRAME_SAMPLES, FrameHandler, VadEngine, VadInput};
 
-struct Done(Sender<f32>);
+struct Done(SyncSender<f32>);
 
 impl FrameHandler for Done {
     fn on_frame(&mut self, _: &[i16; FRAME_SAMPLES], probability: f32) {
@@ -20,7 +26,7 @@ impl FrameHandler for Done {
 }
 
 fn open(engine: &VadEngine, streams: usize) -> (Vec<VadInput>, Receiver<f32>) {
-    let (done, all_done) = channel();
+    let (done, all_done) = sync_channel(10_000);
     (
         (0..streams)
             .map(|_| engine.open(Box::new(Done(done.clone()))))

@@ -1,6 +1,10 @@
 //! Prints what an append costs beside what the disk's own `fdatasync` costs.
 //!
 //! `cargo run --release --example journal_latency [DIRECTORY]`; the directory decides which disk is measured.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a panic here ends the run, which is seen"
+)]
 
 use std::io::{Seek, Write};
 use std::path::Path;

@@ -28,6 +28,7 @@ rustPlatform.buildRustPackage {
       ../plans
       ../benches
       ../tests
+      ../web/talk.html
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;

@@ -272,10 +272,14 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            filter: "info,livekit=warn,libwebrtc=warn,rtc=warn,ort=warn".into(),
+            filter: QUIET_DEPENDENCIES.into(),
         }
     }
 }
+
+/// Our own lines, and of the engine's parts what is wrong: they warn of every stray packet.
+const QUIET_DEPENDENCIES: &str = "info,livekit=warn,libwebrtc=warn,ort=warn,rtc=error,rtc_ice=error,rtc_dtls=error,\
+                                  rtc_srtp=error,rtc_sctp=error,rtc_interceptor=error";
 
 /// A value that must not be shown: prints as `***`, compares and clones like the text it holds.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,4 +1,10 @@
 //! What a person gets who has made a mistake: one clear message that names the thing, the cause and what to do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails here"
+)]
 
 #[path = "support/service.rs"]
 mod service;

@@ -1,5 +1,12 @@
 //! The engines on this machine understand people and each other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails here"
+)]
 
+#[path = "support/speech.rs"]
 mod support;
 
 use std::path::Path;
@@ -7,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use viva::models::Pinned;
 use viva::speech::embedded::{EmbeddedError, Moonshine, MoonshineFiles, Piper, PiperFiles, Style};
+use viva::speech::wer::word_error_rate;
 use viva::speech::{
     CHUNK_SAMPLES_MAX, OUTPUT_RATE_HZ, SpeechStream, Stt, SttError, Transcript, Tts, TtsError,
 };
@@ -77,7 +85,7 @@ async fn a_reading_of_44_seconds_is_understood() {
     let heard = hear(&moonshine(), &support::recording("two_cities.wav"))
         .await
         .unwrap();
-    let rate = support::word_error_rate(TWO_CITIES, &heard.text);
+    let rate = word_error_rate(TWO_CITIES, &heard.text);
     assert!(rate <= 0.10, "{rate}: {}", heard.text);
     assert_eq!((heard.engine, heard.audio_ms / 1000), ("embedded", 44));
 }
@@ -100,7 +108,7 @@ async fn what_piper_says_moonshine_understands() {
                 .text,
         );
     }
-    let rate = support::word_error_rate(&texts.join(" "), &all.join(" "));
+    let rate = word_error_rate(&texts.join(" "), &all.join(" "));
     assert!(rate <= 0.15, "{rate}: {all:#?}");
 }
 
@@ -120,7 +128,7 @@ async fn another_style_of_the_voice_is_as_clear_and_as_long() {
         high.len()
     );
     let heard = hear(&moonshine, &as_heard(&high)).await.unwrap().text;
-    assert!(support::word_error_rate(text, &heard) <= 0.15, "{heard}");
+    assert!(word_error_rate(text, &heard) <= 0.15, "{heard}");
 }
 
 #[tokio::test]

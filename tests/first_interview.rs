@@ -1,5 +1,11 @@
 //! An interview from the first to the last word: livekit-server, `viva serve` with its embedded engines, and a candidate
 //! on LiveKit's official Python client with human speech.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails here"
+)]
 
 #[path = "support/livekit_server.rs"]
 mod livekit_server;
@@ -120,7 +126,7 @@ fn a_person_on_the_official_client_is_greeted_understood_and_shown_what_was_said
         assert!(states.contains(&state), "never {state}: {states:?}");
     }
     let attributes = told["agent"]["attributes"].as_array().expect("attributes");
-    for name in ["lk.agent.name", "lk.agent_name", "lk.agent.state"] {
+    for name in ["lk.agent_name", "lk.agent.state"] {
         assert!(attributes.iter().any(|a| a == name), "{attributes:?}");
     }
 
@@ -150,7 +156,7 @@ fn a_client_that_mutes_in_the_middle_of_a_sentence_is_answered() {
         &server,
         &service,
         "interview-mute",
-        &["--mute-after", "2.0"],
+        &["--mute-after", "2.6"],
     );
     assert!(
         understood(&told).to_lowercase().contains("best of times"),
@@ -171,9 +177,7 @@ fn a_room_that_is_no_interview_gets_no_interviewer() {
     server.create_room("standup", "[]");
     server.create_room("interview-", "[]");
     server.create_room("interview-one", "[]");
-    // The offer of the last room is answered after those of the first two.
-    server.wait_for_participants("interview-one", 1);
-    let log = service.log();
+    let log = service.wait_for_log("the job is accepted");
     assert!(log.contains("standup is no interview"), "{log}");
     assert_eq!(log.matches("the job is accepted").count(), 1, "{log}");
 }

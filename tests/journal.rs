@@ -184,20 +184,18 @@ async fn the_latest_interview_is_listed_first() {
 async fn many_interviews_share_the_disks_wait() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::open(directory.path()).unwrap();
-    let mut tasks = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
     for n in 0..20 {
         let journal = journal.clone();
-        tasks.push(tokio::spawn(async move {
+        tasks.spawn(async move {
             let name = format!("i{n}");
             journal.begin(new(&name)).await.unwrap();
             for seq in 1..=50 {
                 journal.append(&id(&name), vec![joined(seq)]).await.unwrap();
             }
-        }));
+        });
     }
-    for task in tasks {
-        task.await.unwrap();
-    }
+    tasks.join_all().await;
     let probe = journal.probe();
     assert_eq!(probe.events, 1000);
     assert!(probe.commits < 1020, "{} commits", probe.commits);

@@ -1,6 +1,9 @@
 //! `kill -9` in the middle of writing: no acknowledged event is lost, and the next process goes on. Real
 //! processes and a real file; no server.
-
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a panic here ends the run, which is seen"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,8 +1,15 @@
 //! The VAD tells people's speech from silence and noise, for many streams at once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails here"
+)]
 
+#[path = "support/speech.rs"]
 mod support;
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
 use viva::models::{self, Pinned};
@@ -12,8 +19,8 @@ use viva::voice::vad::{FRAME_SAMPLES, FrameHandler, VadEngine, VadInput};
 const LIMIT: Duration = Duration::from_secs(20);
 
 struct Probe {
-    probabilities: Sender<f32>,
-    closed: Sender<()>,
+    probabilities: SyncSender<f32>,
+    closed: SyncSender<()>,
 }
 
 impl FrameHandler for Probe {
@@ -35,8 +42,8 @@ struct Tap {
 
 impl Tap {
     fn open(engine: &VadEngine) -> Self {
-        let (probabilities, got) = mpsc::channel();
-        let (closed, is_closed) = mpsc::channel();
+        let (probabilities, got) = mpsc::sync_channel(10_000);
+        let (closed, is_closed) = mpsc::sync_channel(10_000);
         let input = engine.open(Box::new(Probe {
             probabilities,
             closed,
@@ -221,7 +228,7 @@ fn sound_that_nobody_takes_is_dropped_and_counted_and_never_waited_for() {
         }
     }
     let engine = VadEngine::energy_only().unwrap();
-    let (go, wait) = mpsc::channel();
+    let (go, wait) = mpsc::sync_channel(10_000);
     let mut input = engine.open(Box::new(Stuck(wait)));
     // Two seconds fit, and a frame may already have been taken out.
     input.push(&[0; 60_000]);

@@ -134,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_stage_that_is_late_is_named_with_its_limit() {
         let timeline = Timeline::start();
-        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
         let limit = Duration::from_millis(20);
         let late = timeline
             .blocking("disk", limit, move || {

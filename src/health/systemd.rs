@@ -61,10 +61,10 @@ impl Manager {
 
     /// Tells it, without waiting.
     pub fn tell(&self, told: Told) {
-        if let Some(queue) = &self.queue {
-            if queue.try_send(told).is_err() {
-                tracing::debug!("the service manager does not read what it is told");
-            }
+        if let Some(queue) = &self.queue
+            && queue.try_send(told).is_err()
+        {
+            tracing::debug!("the service manager does not read what it is told");
         }
     }
 

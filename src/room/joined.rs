@@ -200,11 +200,9 @@ impl JoinedRoom {
             }
             RoomEvent::ParticipantConnected(participant)
             | RoomEvent::ParticipantActive(participant) => self.arrived(&participant),
-            RoomEvent::ParticipantDisconnected(participant) => {
-                if self.is_candidate(&participant) {
-                    self.candidate_here = false;
-                    self.backlog.push_back(RoomNews::CandidateGone);
-                }
+            RoomEvent::ParticipantDisconnected(participant) if self.is_candidate(&participant) => {
+                self.candidate_here = false;
+                self.backlog.push_back(RoomNews::CandidateGone);
             }
             RoomEvent::TrackSubscribed {
                 track: RemoteTrack::Audio(track),
@@ -223,10 +221,8 @@ impl JoinedRoom {
                 track: RemoteTrack::Audio(_),
                 participant,
                 ..
-            } => {
-                if self.is_candidate(&participant) {
-                    self.backlog.push_back(RoomNews::VoiceGone);
-                }
+            } if self.is_candidate(&participant) => {
+                self.backlog.push_back(RoomNews::VoiceGone);
             }
             RoomEvent::LocalTrackSubscribed { .. } => self.backlog.push_back(RoomNews::Heard),
             RoomEvent::Reconnecting => self.backlog.push_back(RoomNews::Reconnecting),

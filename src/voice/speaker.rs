@@ -229,15 +229,15 @@ impl Mouth {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            if stream.is_none() {
-                if let Some(sentence) = waiting.pop_front() {
-                    stream = Some(self.tts.speak(&sentence));
-                    spoken.push(Spoken {
-                        text: sentence,
-                        begin: self.playout.written(),
-                        end: None,
-                    });
-                }
+            if stream.is_none()
+                && let Some(sentence) = waiting.pop_front()
+            {
+                stream = Some(self.tts.speak(&sentence));
+                spoken.push(Spoken {
+                    text: sentence,
+                    begin: self.playout.written(),
+                    end: None,
+                });
             }
             let has_chunk = chunk.1 < chunk.0.len();
             let wants_sound = !has_chunk && stream.is_some();

@@ -102,6 +102,22 @@ impl Service {
         std::fs::read_to_string(self.directory.path().join("viva.log")).unwrap_or_default()
     }
 
+    /// The log, once it contains `text`.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the log does not say {text:?} within {LIMIT:?}:\n{log}"
+            );
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// All that the service manager was told so far, a line each.
     pub fn told(&self) -> &[String] {
         &self.told

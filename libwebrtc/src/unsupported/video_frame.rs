@@ -132,6 +132,9 @@ pub trait VideoBuffer: Send + Sync + fmt::Debug {
     /// The layout.
     fn buffer_type(&self) -> VideoBufferType;
 
+    /// The picture as I420.
+    fn to_i420(&self) -> I420Buffer;
+
     /// The buffer itself, if it is one of the platform's.
     fn as_native(&self) -> Option<&native::NativeBuffer> {
         None
@@ -235,6 +238,10 @@ impl VideoBuffer for I420Buffer {
 
     fn buffer_type(&self) -> VideoBufferType {
         VideoBufferType::I420
+    }
+
+    fn to_i420(&self) -> I420Buffer {
+        self.clone()
     }
 
     fn as_i420(&self) -> Option<&I420Buffer> {

@@ -2,6 +2,7 @@
 
 mod candidate;
 mod livekit;
+mod page;
 mod screen;
 mod service;
 
@@ -44,6 +45,9 @@ pub(super) struct Args {
     /// Keep everything running and print a link for a person to talk to the interviewer.
     #[arg(long)]
     stay: bool,
+    /// Where npm put LiveKit's browser client, for the page that `--stay` serves.
+    #[arg(long, default_value = "web/node_modules", value_name = "DIR")]
+    web_modules: PathBuf,
     /// Where state, logs and the report go.
     #[arg(long, default_value = "viva-demo", value_name = "DIR")]
     directory: PathBuf,
@@ -96,13 +100,13 @@ async fn demo(args: Args, config: Config) -> anyhow::Result<ExitCode> {
         waiting.elapsed().as_millis(),
     );
 
-    let id = InterviewId::new(&format!(
+    let id = InterviewId::new(format!(
         "demo-{}",
         SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()
     ))?;
     let room = format!("{}{id}", config.interviews.room_prefix);
     if args.stay {
-        return stay(&screen, &livekit, service, &room).await;
+        return stay(&screen, &livekit, service, &room, &args.web_modules).await;
     }
     let loading = Instant::now();
     let voice_config = config.clone();
@@ -151,12 +155,18 @@ async fn stay(
     livekit: &LiveKitServer,
     service: Service,
     room: &str,
+    modules: &Path,
 ) -> anyhow::Result<ExitCode> {
-    let token = token(livekit, room, "you")?;
+    let link = page::serve(modules, livekit, &token(livekit, room, "you")?).await?;
     screen.heading("Talk to the interviewer");
-    screen.figure("LiveKit", &livekit.url);
-    screen.figure("token", &token);
-    tokio::signal::ctrl_c().await?;
+    screen.figure("open in a browser, then Ctrl-C here to end", "");
+    screen.gap();
+    screen.figure(&link, "");
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminate.recv() => {}
+    }
     service.stop().await?;
     Ok(ExitCode::SUCCESS)
 }

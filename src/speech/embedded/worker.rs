@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn a_full_queue_is_refused_at_once() {
-        let (go, wait) = mpsc::channel::<()>();
-        let (started, is_started) = mpsc::channel();
+        let (go, wait) = mpsc::sync_channel::<()>(1);
+        let (started, is_started) = mpsc::sync_channel(16);
         let worker = worker(move |_, _| {
             started.send(()).unwrap();
             wait.recv().unwrap();
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_job_learns_that_nobody_waits_for_it_any_more() {
-        let (started, is_started) = mpsc::channel();
-        let (seen, is_seen) = mpsc::channel();
+        let (started, is_started) = mpsc::sync_channel(16);
+        let (seen, is_seen) = mpsc::sync_channel(16);
         let worker = worker(move |_, is_cancelled| {
             started.send(()).unwrap();
             while !is_cancelled() {
