@@ -432,7 +432,7 @@ impl Config {
             ConfigError::Invalid {
                 origin: origin.to_owned(),
                 key,
-                message: e.into_inner().to_string().trim_end().to_owned(),
+                message: e.into_inner().message().to_owned(),
             }
         })
     }

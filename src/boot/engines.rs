@@ -155,7 +155,8 @@ fn names<'a>(engines: impl Iterator<Item = &'a str>) -> String {
     engines.collect::<Vec<_>>().join(", then ")
 }
 
-fn runtime_path(config: &Config) -> PathBuf {
+/// The ONNX Runtime library that is going to be loaded: the configured one, the package's, or the fetched one.
+pub fn runtime_path(config: &Config) -> PathBuf {
     let packaged = PACKAGED_RUNTIME.map(PathBuf::from);
     let fetched = || config.models.directory.join(models::ONNX_RUNTIME);
     config

@@ -6,6 +6,7 @@ use owo_colors::Style;
 use serde::Serialize;
 
 use super::style::{bold, column, dim, line};
+use crate::boot::engines::runtime_path;
 use crate::config::Config;
 use crate::models::{FileState, Manifest, Purpose};
 
@@ -100,7 +101,13 @@ fn list(json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn verify(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
-    let reports = Manifest::builtin().verify(&config.models.directory, &IN_USE);
+    // A runtime from elsewhere is not the pinned one and need not be.
+    let fetched = runtime_path(config).starts_with(&config.models.directory);
+    let in_use: Vec<Purpose> = IN_USE
+        .into_iter()
+        .filter(|p| fetched || *p != Purpose::Runtime)
+        .collect();
+    let reports = Manifest::builtin().verify(&config.models.directory, &in_use);
     let verified: Vec<Verified> = reports
         .into_iter()
         .map(|report| {

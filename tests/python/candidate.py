@@ -2,6 +2,7 @@
 
 Prints one JSON object:
   heard_ms        from being connected to the first loud sample of the interviewer, or null
+  subscribed      the audio tracks that were subscribed to
   transcripts     every `lk.transcription` text stream: who, text, attributes
   states          every `lk.agent.state` of the interviewer, in their order
   agent           kind and attribute names of the interviewer
@@ -46,7 +47,7 @@ class Candidate:
             frames = recording.readframes(recording.getnframes())
         speech = np.frombuffer(frames, dtype=np.int16)
         self.speech = speech[: int(args.seconds * self.rate)] if args.seconds else speech
-        self.out = {"heard_ms": None, "transcripts": [], "states": [], "agent": None, "answered": 0, "reply_ms": [], "error": None}
+        self.out = {"heard_ms": None, "subscribed": [], "transcripts": [], "states": [], "agent": None, "answered": 0, "reply_ms": [], "error": None}
         self.listening = asyncio.Event()
         self.understood = asyncio.Event()
         self.onset = asyncio.Event()
@@ -142,6 +143,7 @@ class Candidate:
 
     def subscribed(self, track, publication, participant):
         if track.kind == rtc.TrackKind.KIND_AUDIO:
+            self.out["subscribed"].append(publication.sid)
             self.tasks.append(asyncio.create_task(self.listen(track)))
 
     async def listen(self, track):

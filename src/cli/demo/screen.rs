@@ -98,7 +98,7 @@ impl Screen {
 
     /// A figure of the summary.
     pub fn figure(&self, what: &str, value: &str) {
-        line(format_args!("  {what:<44}{value}"));
+        line(format!("  {what:<44}{value}").trim_end());
     }
 
     fn note(&self, text: &str) {

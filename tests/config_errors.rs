@@ -1,0 +1,100 @@
+//! What a mistake in the settings looks like, each with the file or variable, the key, the cause and what would be right.
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails here")]
+
+use viva::config::{Config, ConfigError, Environment};
+
+/// The message for a file with this text.
+fn mistake(text: &str) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("viva.toml");
+    std::fs::write(&file, text).expect("a file");
+    let error = Config::load(Some(&file), &Environment::of([])).expect_err("it is a mistake");
+    error
+        .to_string()
+        .replace(&directory.path().display().to_string(), "")
+}
+
+#[test]
+fn every_mistake_is_named_with_its_key() {
+    let mistakes = [
+        "[livekit]\nurll = \"ws://x\"",
+        "[livekit]\nurl = \"localhost:7880\"",
+        "[interviews]\ncapacity = 0",
+        "[interviews]\ncapacity = \"ten\"",
+        "[interviews]\nroom_prefix = \"\"",
+        "[voice]\npause_ms = 300\nturn_end_ms = 200",
+        "[stt]\nengine = \"whisper\"",
+        "[tts]\nbase_url = \"ftp://x\"",
+        "[http]\nlisten = \"8080\"",
+        "state_directory = 3",
+        "[llm\nmodel = 1",
+    ];
+    let shown: Vec<String> = mistakes
+        .iter()
+        .map(|text| format!("{text}\n  → {}\n", mistake(text)))
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn a_file_that_is_not_there_says_how_to_name_one() {
+    let error = Config::load(Some("/nowhere/viva.toml".as_ref()), &Environment::of([]))
+        .expect_err("no file");
+    insta::assert_snapshot!(error.to_string());
+}
+
+#[test]
+fn a_key_file_of_another_form_is_named_without_its_content() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("keys");
+    std::fs::write(&file, "hunter2\n").expect("a file");
+    let mut config = Config::default();
+    config.livekit.key_file = Some(file);
+    let error = config
+        .livekit_key(&Environment::of([]))
+        .expect_err("no key");
+    assert!(matches!(error, ConfigError::SecretUnreadable { .. }));
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
+#[test]
+fn livekits_own_key_file_is_understood_and_a_credential_is_found() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        directory.path().join("livekit-keys"),
+        "# keys\nAPIabc: 'secret of the file'\n",
+    )
+    .expect("a file");
+    let credentials = directory.path().display().to_string();
+    let env = Environment::of([
+        ("CREDENTIALS_DIRECTORY", &credentials),
+        ("LIVEKIT_API_KEY", "other"),
+        ("LIVEKIT_API_SECRET", "other"),
+    ]);
+    let key = Config::default().livekit_key(&env).expect("a key");
+    assert_eq!(
+        (key.key.as_str(), key.secret.reveal()),
+        ("APIabc", "secret of the file")
+    );
+    assert!(!format!("{key:?}").contains("secret of"), "{key:?}");
+}
+
+#[test]
+fn the_environment_lies_over_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("viva.toml");
+    std::fs::write(&file, "[interviews]\ncapacity = 3\ndefault_plan = \"a\"\n").expect("a file");
+    let env = Environment::of([
+        ("VIVA_INTERVIEWS__CAPACITY", "7"),
+        ("LIVEKIT_URL", "wss://livekit.example.org"),
+    ]);
+    let config = Config::load(Some(&file), &env).expect("settings");
+    assert_eq!(
+        (
+            config.interviews.capacity,
+            config.interviews.default_plan.as_str()
+        ),
+        (7, "a")
+    );
+    assert_eq!(config.livekit.url, "wss://livekit.example.org");
+}
