@@ -40,8 +40,13 @@ impl fmt::Debug for SttChain {
 }
 
 impl Stt for SttChain {
+    /// The engine that serves now, or would be tried first.
     fn name(&self) -> &'static str {
-        "chain"
+        let serving = self.engines.preferred().unwrap_or(0);
+        self.engines
+            .slots
+            .get(serving)
+            .map_or("none", |slot| slot.name)
     }
 
     fn begin(&self) -> Box<dyn SttUtterance> {

@@ -43,8 +43,13 @@ impl fmt::Debug for TtsChain {
 }
 
 impl Tts for TtsChain {
+    /// The engine that serves now, or would be tried first.
     fn name(&self) -> &'static str {
-        "chain"
+        let serving = self.engines.preferred().unwrap_or(0);
+        self.engines
+            .slots
+            .get(serving)
+            .map_or("none", |slot| slot.name)
     }
 
     /// To be called on a tokio runtime, where the work runs until it is done or the stream is dropped.
