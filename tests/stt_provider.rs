@@ -185,16 +185,18 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // A port that is bound and not listened at: nobody else can get it meanwhile, and it refuses.
+    let bound = tokio::net::TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let gone = bound.local_addr().unwrap();
     let Err(SttError::Provider(error)) = transcribe(&engine(&format!("http://{gone}/v1"))).await
     else {
         panic!("no error of the provider")
     };
-    assert!(matches!(&error, ProviderError::Unreachable { .. }));
+    assert!(
+        matches!(&error, ProviderError::Unreachable { .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("refused"), "{error}");
 }
 
