@@ -87,6 +87,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         }),
         1 => (0u32..12, words()).prop_map(|(turn, cause)| Input::MindFailed { turn, cause }),
         6 => prop_oneof![Just(0u64), Just(u64::MAX), 0u64..40_000].prop_map(|quiet_ms| Input::Tick { quiet_ms }),
+        1 => Just(Input::Resumed),
     ]
 }
 
@@ -210,10 +211,12 @@ proptest! {
         let mut follow_ups: BTreeMap<u32, u32> = BTreeMap::new();
         let mut since_new: BTreeMap<&'static str, u32> = BTreeMap::new();
         let (mut requests, mut on_request, mut joins, mut on_return) = (0, 0, 0, 0);
+        let (mut resumes, mut on_resume) = (0, 0);
         let mut say_again = 0;
         for recorded in &run.events {
             match &recorded.event {
                 Event::CandidateJoined { .. } => joins += 1,
+                Event::Resumed { .. } => resumes += 1,
                 Event::TurnHeard { role, .. } => {
                     say_again = 0;
                     requests += u32::from(*role == Role::RepeatRequest);
@@ -239,6 +242,7 @@ proptest! {
                     }
                     Ask::RepeatOnRequest => on_request += 1,
                     Ask::RepeatOnReturn => on_return += 1,
+                    Ask::RepeatOnResume => on_resume += 1,
                     Ask::RepeatAfterSilence => {
                         let times = since_new.entry("silence").or_default();
                         *times += 1;
@@ -255,6 +259,7 @@ proptest! {
         }
         prop_assert!(on_request <= requests);
         prop_assert!(on_return < joins.max(1));
+        prop_assert!(on_resume <= resumes);
     }
 
     #[test]
@@ -279,11 +284,43 @@ proptest! {
             prop_assert!(!ended, "{:?}", recorded);
             match &recorded.event {
                 Event::CandidateJoined { .. } => here = true,
-                Event::CandidateLeft => here = false,
+                Event::CandidateLeft | Event::Resumed { .. } => here = false,
                 Event::SegmentPlanned { .. } => prop_assert!(here),
                 Event::Ended { .. } => ended = true,
                 _ => {}
             }
+        }
+    }
+    /// Killed after any event, taken up by another process: the same state, and from there to an end.
+    #[test]
+    fn it_goes_on_from_whatever_was_written_down(mind in minds(), steps in steps(), at in any::<proptest::sample::Index>()) {
+        let mut run = Run::new(mind);
+        run.feed(steps);
+        let killed_after = at.index(run.events.len()) + 1;
+        let mut resumed = Run { state: State::new(run.plan.clone()), plan: run.plan.clone(), events: Vec::new() };
+        for recorded in &run.events[..killed_after] {
+            resumed.state.apply(recorded);
+            resumed.events.push(recorded.clone());
+        }
+        let mut clock_ms = resumed.state.now_ms();
+        resumed.input(clock_ms, Input::Resumed);
+        let unheard = resumed.events[killed_after..].iter().filter(|e| matches!(e.event, Event::SegmentPlanned { .. })).count();
+        prop_assert_eq!(unheard, 0, "nothing is said before the room is joined");
+        resumed.input(clock_ms, Input::CandidatePresent { identity: "c".into() });
+        if resumed.state.ended().is_none() && resumed.state.now_ms() < 100_000 {
+            let spoken = resumed.events[killed_after..].iter().any(|e| matches!(e.event, Event::SegmentPlanned { .. } | Event::MindAsked { .. }));
+            prop_assert!(spoken, "the candidate is left in silence: {:?}", resumed.state);
+        }
+        let mut taken = 0;
+        while let Some(due_ms) = resumed.state.next_deadline_ms() {
+            clock_ms = due_ms.max(clock_ms + 1_000);
+            resumed.input(clock_ms, Input::Tick { quiet_ms: u64::MAX });
+            taken += 1;
+            prop_assert!(taken < TICKS_MAX, "still {:?}", resumed.state);
+        }
+        prop_assert!(resumed.state.ended().is_some());
+        for (at, recorded) in resumed.events.iter().enumerate() {
+            prop_assert_eq!(recorded.seq, at as u64 + 1);
         }
     }
 }

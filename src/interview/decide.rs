@@ -40,6 +40,8 @@ pub enum Input {
     },
     /// The candidate is not in the room.
     CandidateAbsent,
+    /// A process has taken the interview up from its journal; the first input to it.
+    Resumed,
     /// The candidate finished a turn.
     Heard {
         /// The words.
@@ -164,6 +166,7 @@ impl Decider {
                     self.emit(Event::CandidateLeft);
                 }
             }
+            Input::Resumed => self.resumed(),
             Input::Heard { text, heard_by } => self.heard(&text, heard_by),
             Input::NotUnderstood => self.not_understood(),
             Input::SegmentEnded {
@@ -195,7 +198,11 @@ impl Decider {
             return;
         }
         if let Some(reason) = self.state.closing.clone() {
-            self.emit(Event::Ended { reason });
+            if !self.state.goodbye_lost {
+                self.emit(Event::Ended { reason });
+            } else if self.state.presence == Presence::Here {
+                self.say_goodbye(reason);
+            }
             return;
         }
         if self.state.presence != Presence::Here {
@@ -207,6 +214,23 @@ impl Decider {
             self.take_up_the_question();
         } else {
             self.ask_next();
+        }
+    }
+
+    /// What the process before had under way is lost; what it awaited is asked for again.
+    fn resumed(&mut self) {
+        let gap_ms = self.now.at_unix_ms.saturating_sub(self.state.at_unix_ms);
+        self.emit(Event::Resumed { gap_ms });
+        let unreported: Vec<u32> = self.state.segments.keys().copied().collect();
+        for segment in unreported {
+            self.emit(Event::SegmentHeard {
+                segment,
+                heard: Heard::Unknown,
+                playout: None,
+            });
+        }
+        if let Phase::Thinking { .. } = self.state.phase {
+            self.ask_mind();
         }
     }
 

@@ -47,6 +47,11 @@ pub enum Event {
     },
     /// The candidate is not in the room any more.
     CandidateLeft,
+    /// A process has taken the interview up after the one before it ended without a word.
+    Resumed {
+        /// Wall-clock time since the event before, in which nobody conducted; 0 where the clock was set back.
+        gap_ms: u64,
+    },
     /// This is going to be said.
     SegmentPlanned {
         /// Counts from 1.
@@ -169,6 +174,8 @@ pub enum Ask {
     RepeatAfterOverlap,
     /// Again, because the candidate had left and is back.
     RepeatOnReturn,
+    /// Again, because the interviewer was gone for a moment.
+    RepeatOnResume,
 }
 
 /// What of a segment reached the candidate.
@@ -321,6 +328,7 @@ impl Event {
             Self::Opened { .. } => "opened",
             Self::CandidateJoined { .. } => "candidate_joined",
             Self::CandidateLeft => "candidate_left",
+            Self::Resumed { .. } => "resumed",
             Self::SegmentPlanned { .. } => "segment_planned",
             Self::SegmentHeard { .. } => "segment_heard",
             Self::TurnHeard { .. } => "turn_heard",

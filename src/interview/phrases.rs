@@ -23,6 +23,8 @@ const SAY_AGAIN: [&str; 2] = [
 ];
 const INTRO: &str = "I will ask you some questions, one after the other. You can ask me to repeat a question \
     or to skip it at any time. What we say is written down.";
+/// Said by an interviewer who was gone: the fault was not the candidate's.
+pub(super) const GONE: &str = "I am sorry, I was gone for a moment.";
 const CLOSING: &str = "Thank you for your time and your answers. Goodbye.";
 
 /// The first words. That an AI speaks is part of them, whatever the plan says.
@@ -55,6 +57,9 @@ pub(super) fn ask_lead(ask: Ask) -> Option<&'static str> {
         Ask::RepeatAfterSilence => Some("Let me repeat the question."),
         Ask::RepeatAfterOverlap => Some("Let me ask that again."),
         Ask::RepeatOnReturn => Some("Welcome back. Let me repeat the question."),
+        Ask::RepeatOnResume => {
+            Some("I am sorry, I was gone for a moment. Let me repeat the question.")
+        }
     }
 }
 

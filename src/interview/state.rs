@@ -22,6 +22,8 @@ pub struct State {
     pub(super) mind: Mind,
     pub(super) seq: u64,
     pub(super) now_ms: u64,
+    /// The wall clock at the last event.
+    pub(super) at_unix_ms: u64,
     pub(super) opened_ms: Option<u64>,
     pub(super) started_ms: Option<u64>,
     pub(super) presence: Presence,
@@ -40,6 +42,10 @@ pub struct State {
     /// How the last question ended, not yet said.
     pub(super) outcome: Option<Outcome>,
     pub(super) returned: bool,
+    /// The interview was taken up again, and the candidate does not know yet.
+    pub(super) resumed: bool,
+    /// The goodbye was begun, and its end died with the process that said it.
+    pub(super) goodbye_lost: bool,
     pub(super) closing: Option<EndReason>,
     pub(super) ended: Option<EndReason>,
 }
@@ -107,6 +113,7 @@ impl State {
             mind: Mind::Plan,
             seq: 0,
             now_ms: 0,
+            at_unix_ms: 0,
             opened_ms: None,
             started_ms: None,
             presence: Presence::Never,
@@ -121,6 +128,8 @@ impl State {
             acknowledgement: None,
             outcome: None,
             returned: false,
+            resumed: false,
+            goodbye_lost: false,
             closing: None,
             ended: None,
         }
@@ -141,6 +150,11 @@ impl State {
         self.ended.as_ref()
     }
 
+    /// The session's clock at the last event, in milliseconds: where a process that takes the interview up goes on.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Whether the candidate has the floor.
     pub fn is_listening(&self) -> bool {
         self.ended.is_none() && self.phase == Phase::Listening
@@ -155,6 +169,7 @@ impl State {
     pub fn apply(&mut self, recorded: &Recorded) {
         self.seq = recorded.seq;
         self.now_ms = self.now_ms.max(recorded.elapsed_ms);
+        self.at_unix_ms = recorded.at_unix_ms;
         match &recorded.event {
             Event::Opened {
                 interview_id, mind, ..
@@ -169,6 +184,7 @@ impl State {
                     since_ms: self.now_ms,
                 };
             }
+            Event::Resumed { .. } => self.resumed(),
             Event::SegmentPlanned {
                 segment,
                 purpose,
@@ -217,12 +233,27 @@ impl State {
     }
 
     fn joined(&mut self) {
-        self.returned = matches!(self.presence, Presence::Away { .. });
+        let was_away = matches!(self.presence, Presence::Away { .. });
+        self.returned = was_away && !self.resumed;
         self.presence = Presence::Here;
         let interrupted = matches!(self.phase, Phase::Speaking { .. } | Phase::Listening);
-        if self.returned && interrupted && self.closing.is_none() {
+        if was_away && interrupted && self.closing.is_none() {
             // Half of what was said went to an empty room: it is taken up from the start.
             self.phase = Phase::Idle;
+        }
+    }
+
+    /// Who is in the room is not known until it is joined again, and what was being said is over.
+    fn resumed(&mut self) {
+        self.resumed = true;
+        if self.presence == Presence::Here {
+            self.presence = Presence::Away {
+                since_ms: self.now_ms,
+            };
+        }
+        if let Phase::Speaking { .. } = self.phase {
+            self.phase = Phase::Idle;
+            self.goodbye_lost = self.closing.is_some();
         }
     }
 
@@ -257,6 +288,8 @@ impl State {
         self.acknowledgement = None;
         self.outcome = None;
         self.returned = false;
+        self.resumed = false;
+        self.goodbye_lost = false;
         match purpose {
             Purpose::Greeting => self.greetings += 1,
             Purpose::Question {
@@ -309,7 +342,7 @@ impl State {
             }
             Ask::RepeatAfterOverlap => open.overlaps += 1,
             Ask::RepeatAfterSilence => open.silence_repeated = true,
-            Ask::First | Ask::RepeatOnRequest | Ask::RepeatOnReturn => {}
+            Ask::First | Ask::RepeatOnRequest | Ask::RepeatOnReturn | Ask::RepeatOnResume => {}
         }
     }
 

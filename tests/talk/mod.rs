@@ -37,6 +37,7 @@ pub struct Talk {
     pub state: State,
     pub events: Vec<Recorded>,
     pub clock_ms: u64,
+    gone_ms: u64,
     plan: Arc<Plan>,
     orders: VecDeque<Action>,
     saying: Option<(u32, String)>,
@@ -60,6 +61,7 @@ impl Talk {
             state: State::new(plan.clone()),
             events: Vec::new(),
             clock_ms: 0,
+            gone_ms: 0,
             plan,
             orders: VecDeque::new(),
             saying: None,
@@ -82,7 +84,7 @@ impl Talk {
 
     pub fn input(&mut self, input: Input) -> &mut Self {
         let now = Now {
-            at_unix_ms: 1_800_000_000_000 + self.clock_ms,
+            at_unix_ms: 1_800_000_000_000 + self.gone_ms + self.clock_ms,
             elapsed_ms: self.clock_ms,
         };
         for recorded in decide(&self.state, now, input) {
@@ -102,6 +104,24 @@ impl Talk {
         self.input(Input::CandidatePresent {
             identity: "grace".into(),
         })
+    }
+
+    /// The process is killed and another one takes the interview up, `gap_ms` later, with the candidate still there.
+    pub fn is_killed_and_resumed(&mut self, gap_ms: u64) -> &mut Self {
+        self.is_killed(gap_ms);
+        self.candidate_comes()
+    }
+
+    /// The same, before the room is joined.
+    pub fn is_killed(&mut self, gap_ms: u64) -> &mut Self {
+        self.saying = None;
+        self.orders.clear();
+        let mut replayed = State::new(self.plan.clone());
+        self.events.iter().for_each(|e| replayed.apply(e));
+        self.state = replayed;
+        self.gone_ms += gap_ms;
+        self.clock_ms = self.state.now_ms();
+        self.input(Input::Resumed)
     }
 
     pub fn candidate_goes(&mut self) -> &mut Self {

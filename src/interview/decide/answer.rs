@@ -107,11 +107,16 @@ impl Decider {
     }
 
     fn answered(&mut self) {
-        let Some(open) = &self.state.open else { return };
         if self.state.mind == Mind::Plan || self.time_is_up() {
             self.close_question(Outcome::Answered);
-            return;
+        } else {
+            self.ask_mind();
         }
+    }
+
+    /// Asks the language model about the open question's answer as it is now.
+    pub(super) fn ask_mind(&mut self) {
+        let Some(open) = &self.state.open else { return };
         let request = MindRequest {
             turn: self.state.last_turn,
             section: self.state.plan.section_of(open.question).to_owned(),

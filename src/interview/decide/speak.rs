@@ -37,12 +37,14 @@ impl Decider {
     /// The open question once more, or the follow-up to it that has not been asked yet.
     pub(super) fn take_up_the_question(&mut self) {
         let Some(open) = &self.state.open else { return };
-        let number = open.question;
+        let question = open.question;
         match open.follow_up.clone() {
             Some(text) => {
                 let lead = self.lead();
-                self.ask(number, Ask::FollowUp, text, lead);
+                self.ask(question, Ask::FollowUp, text, lead);
             }
+            // An answer that had begun died with the process: no word of it was written down.
+            None if self.state.resumed => self.repeat(Ask::RepeatOnResume),
             None => self.repeat(Ask::RepeatOnReturn),
         }
     }
@@ -114,7 +116,9 @@ impl Decider {
     fn lead(&self) -> Vec<String> {
         let state = &self.state;
         let mut all = Vec::new();
-        if state.returned && state.greeted {
+        if state.resumed && state.greeted {
+            all.extend(sentences(phrases::GONE));
+        } else if state.returned && state.greeted {
             all.push("Welcome back.".to_owned());
         }
         let about_the_answer = state.acknowledgement.clone().or_else(|| {

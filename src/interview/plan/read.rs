@@ -11,6 +11,7 @@ use super::{
     PlanProblem, QUESTIONS_MAX, Question, SECTIONS_MAX, TEXT_CHARS_MAX, TIME_MINUTES_MAX,
     TITLE_CHARS_MAX,
 };
+use crate::misspelt::explain;
 
 // Every key is optional here, so that all that is missing is reported together and in our words.
 #[derive(Deserialize)]
@@ -96,33 +97,6 @@ fn grammar(body: &str) -> Result<RawPlan, PlanProblem> {
         let key = if path == "." { String::new() } else { path };
         broken(key, e.into_inner())
     })
-}
-
-/// Serde's words in ours, with the nearest key that exists.
-fn explain(message: &str) -> (String, Option<String>) {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    if !message.starts_with("unknown field") {
-        let plain = message
-            .trim()
-            .replace("expected i64", "expected a whole number");
-        let help = plain
-            .ends_with("map, expected a sequence")
-            .then(|| "write it in double brackets, [[…]]: there may be several".to_owned());
-        return (plain, help);
-    }
-    let unknown = quoted.next().unwrap_or_default();
-    let known: Vec<&str> = quoted.collect();
-    let list = format!("the keys here are {}", known.join(", "));
-    let near = known
-        .iter()
-        .min_by_key(|k| strsim::damerau_levenshtein(k, unknown));
-    let help = match near {
-        Some(near) if strsim::damerau_levenshtein(near, unknown) <= near.len().div_ceil(3) => {
-            format!("did you mean `{near}`? {list}")
-        }
-        _ => list,
-    };
-    (format!("there is no key `{unknown}`"), Some(help))
 }
 
 #[derive(Default)]

@@ -57,6 +57,7 @@ pub(super) fn collect(plan: &Plan, events: &[Recorded]) -> Result<Report, Report
         segments: BTreeMap::new(),
         last_turn: None,
         asked_mind_ms: None,
+        resumed: false,
     };
     for recorded in events {
         collector.take(recorded);
@@ -101,6 +102,8 @@ struct Collector<'a> {
     /// The candidate's turn that was not answered yet.
     last_turn: Option<Turn>,
     asked_mind_ms: Option<u64>,
+    /// Taken up again, and the candidate was not announced since.
+    resumed: bool,
 }
 
 /// A segment of the interviewer's.
@@ -123,11 +126,26 @@ impl Collector<'_> {
             Event::Opened { .. } => {}
             Event::CandidateJoined { identity } => {
                 let text = match self.report.candidate {
-                    None => "The candidate joined.",
-                    Some(_) => "The candidate came back.",
+                    None => Some("The candidate joined."),
+                    // Who was gone was the interviewer.
+                    Some(_) if self.resumed => None,
+                    Some(_) => Some("The candidate came back."),
                 };
+                self.resumed = false;
                 self.report.candidate = Some(identity.clone());
-                self.happened(now_ms, text);
+                if let Some(text) = text {
+                    self.happened(now_ms, text);
+                }
+            }
+            Event::Resumed { gap_ms } => {
+                self.resumed = true;
+                let tenths = gap_ms / 100;
+                let text = format!(
+                    "The interviewer was gone for {}.{} s.",
+                    tenths / 10,
+                    tenths % 10
+                );
+                self.happened(now_ms, &text);
             }
             Event::CandidateLeft => self.happened(now_ms, "The candidate left."),
             Event::SegmentPlanned {
