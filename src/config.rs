@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::misspelt;
+
 /// Everything that a running Viva can be told.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -98,8 +100,8 @@ impl Default for LiveKit {
 pub struct Interviews {
     /// Rooms whose name is this prefix and an id are interviews; every other room is declined.
     pub room_prefix: String,
-    /// A directory of plan files, `NAME.toml` each.
-    pub plans_directory: PathBuf,
+    /// A directory of plan files, `NAME.toml` each; without one the built-in examples, `default` and `demo`, are there.
+    pub plans_directory: Option<PathBuf>,
     /// The plan of a job whose metadata names none.
     pub default_plan: String,
     /// Interviews held at the same time, at most.
@@ -110,7 +112,7 @@ impl Default for Interviews {
     fn default() -> Self {
         Self {
             room_prefix: "interview-".into(),
-            plans_directory: PathBuf::from("plans"),
+            plans_directory: None,
             default_plan: "default".into(),
             capacity: 20,
         }
@@ -121,7 +123,8 @@ impl Default for Interviews {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Models {
-    /// The directory that holds the files named in the manifest, each under its manifest path.
+    /// The directory that holds the files named in the manifest, each under its manifest path. Not set, it is
+    /// `models/files` of the working directory or of the source tree that the program was built in.
     pub directory: PathBuf,
     /// `libonnxruntime.so`, 1.17 or later; empty: the one that the package was built with, else the one in `directory`.
     pub onnxruntime: Option<PathBuf>,
@@ -132,10 +135,24 @@ pub struct Models {
 impl Default for Models {
     fn default() -> Self {
         Self {
-            directory: PathBuf::from("models/files"),
+            directory: fetched_models(),
             onnxruntime: None,
             vad: None,
         }
+    }
+}
+
+/// Where `make` puts the models: under the working directory, else under the source tree in whose `target/` this
+/// program lies.
+fn fetched_models() -> PathBuf {
+    let here = PathBuf::from("models/files");
+    let built = std::env::current_exe().ok().and_then(|program| {
+        let tree = program.ancestors().find(|a| a.join("target").is_dir())?;
+        Some(tree.join(&here)).filter(|models| models.is_dir())
+    });
+    match built {
+        Some(built) if !here.is_dir() => built,
+        _ => here,
     }
 }
 
@@ -429,10 +446,11 @@ impl Config {
     fn from_table(table: toml::Table, origin: &str) -> Result<Self, ConfigError> {
         serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
             let key = e.path().to_string();
+            let (mistake, help) = misspelt::explain(e.into_inner().message());
             ConfigError::Invalid {
                 origin: origin.to_owned(),
                 key,
-                message: e.into_inner().message().to_owned(),
+                message: help.map_or(mistake.clone(), |help| format!("{mistake}; {help}")),
             }
         })
     }
@@ -486,6 +504,10 @@ impl Config {
                 key,
                 "must be between 100 and 60000",
             )?;
+        }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {
+            let message = format!("is not a tracing filter, as `viva=debug,info` is one: {error}");
+            check(false, "log.filter", &message)?;
         }
         for (key, url) in [
             ("stt.base_url", &self.stt.base_url),
@@ -626,6 +648,8 @@ fn overlays(env: &Environment) -> Vec<(String, Vec<String>, toml::Value)> {
         ("OPENAI_BASE_URL", "stt.base_url"),
         ("OPENAI_BASE_URL", "tts.base_url"),
         ("OPENAI_BASE_URL", "llm.base_url"),
+        ("VIVA_MODELS_DIR", "models.directory"),
+        ("RUST_LOG", "log.filter"),
     ];
     let mut found: Vec<_> = known
         .into_iter()

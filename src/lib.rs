@@ -10,6 +10,7 @@ pub mod health;
 pub mod interview;
 pub mod journal;
 pub mod llm;
+mod misspelt;
 pub mod models;
 pub mod onnx;
 mod priority;

@@ -18,6 +18,8 @@ fn mistake(text: &str) -> String {
 fn every_mistake_is_named_with_its_key() {
     let mistakes = [
         "[livekit]\nurll = \"ws://x\"",
+        "[livkit]\nurl = \"ws://x\"",
+        "[interviews]\ncolour = 1",
         "[livekit]\nurl = \"localhost:7880\"",
         "[interviews]\ncapacity = 0",
         "[interviews]\ncapacity = \"ten\"",
@@ -27,6 +29,7 @@ fn every_mistake_is_named_with_its_key() {
         "[tts]\nbase_url = \"ftp://x\"",
         "[http]\nlisten = \"8080\"",
         "state_directory = 3",
+        "[log]\nfilter = \"viva=loud\"",
         "[llm\nmodel = 1",
     ];
     let shown: Vec<String> = mistakes
@@ -97,4 +100,68 @@ fn the_environment_lies_over_the_file() {
         (7, "a")
     );
     assert_eq!(config.livekit.url, "wss://livekit.example.org");
+}
+
+#[test]
+fn a_mistake_in_the_environment_is_blamed_on_its_variable() {
+    let error = Config::load(None, &Environment::of([("VIVA_STT__MODLE", "x")]))
+        .expect_err("no such setting")
+        .to_string();
+    assert!(
+        error.contains("VIVA_STT__MODLE") && error.contains("did you mean `model`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn models_are_where_the_environment_says() {
+    let env = Environment::of([("VIVA_MODELS_DIR", "/srv/models")]);
+    let config = Config::load(None, &env).expect("settings");
+    assert_eq!(config.models.directory, std::path::Path::new("/srv/models"));
+}
+
+#[test]
+fn the_example_shows_the_defaults_and_a_name_of_its_own() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/viva.example.toml");
+    let config = Config::load(Some(example.as_ref()), &Environment::of([])).expect("settings");
+    let mut expected = Config::default();
+    expected.livekit.agent_name = "viva".into();
+    expected.models.directory = "models/files".into();
+    assert_eq!(config, expected);
+
+    // What is commented out is right too, and nothing is left out.
+    let text = std::fs::read_to_string(example).expect("the example");
+    let all: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("#: ") {
+            Some(setting) => format!("{setting}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    let shown: toml::Table = all.parse().expect("TOML");
+    Config::load(
+        Some(&{
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), &all).expect("a file");
+            file.into_temp_path()
+        }),
+        &Environment::of([]),
+    )
+    .expect("every setting of the example is one");
+    let known = toml::Table::try_from(Config::default()).expect("TOML");
+    for (section, value) in &known {
+        let toml::Value::Table(settings) = value else {
+            assert!(
+                shown.contains_key(section),
+                "{section} is not in the example"
+            );
+            continue;
+        };
+        for setting in settings.keys() {
+            assert!(
+                shown[section].get(setting).is_some(),
+                "{section}.{setting} is not in the example"
+            );
+        }
+    }
 }

@@ -120,7 +120,7 @@ async fn load_plans(
     );
     let loaded = timeline
         .blocking("plans", PLANS_LIMIT, move || {
-            plans::load(&directory, &default)
+            plans::load(directory.as_deref(), &default)
         })
         .await;
     match &loaded {

@@ -15,6 +15,12 @@ pub struct Plans {
     pub broken: Vec<String>,
 }
 
+/// The examples, for whoever has no plans yet.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("default", include_str!("../../plans/default.toml")),
+    ("demo", include_str!("../../plans/demo.toml")),
+];
+
 /// Why there are no plans to choose from.
 #[derive(Debug, thiserror::Error)]
 pub enum PlansError {
@@ -28,44 +34,30 @@ pub enum PlansError {
     },
     /// The plan of jobs that name none.
     #[error(
-        "the default plan {name} is not in {path}; put {name}.toml there or set interviews.default_plan{broken}"
+        "the default plan {name} is not in {place}; put {name}.toml there or set interviews.default_plan{broken}"
     )]
     NoDefault {
         /// Its name.
         name: String,
         /// Where it should be.
-        path: PathBuf,
+        place: String,
         /// What is wrong with its file, if there is one.
         broken: String,
     },
 }
 
-/// Reads every `NAME.toml` in `directory`.
+/// Reads every `NAME.toml` in `directory`, or takes the built-in examples where there is none.
 ///
 /// # Errors
 /// The directory can't be read, or the default plan is not among its usable plans.
-pub fn load(directory: &Path, default_plan: &str) -> Result<Plans, PlansError> {
-    let failed = |source| PlansError::Directory {
-        path: directory.to_owned(),
-        source,
+pub fn load(directory: Option<&Path>, default_plan: &str) -> Result<Plans, PlansError> {
+    let (plans, place) = match directory {
+        Some(directory) => (in_directory(directory)?, format!("{}", directory.display())),
+        None => (
+            built_in(),
+            "the built-in examples (set interviews.plans_directory to a directory of yours)".into(),
+        ),
     };
-    let mut plans = Plans::default();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_none_or(|e| e != "toml") {
-            continue;
-        }
-        let Some(name) = path.file_stem().and_then(|n| n.to_str()) else {
-            continue;
-        };
-        match read(&path) {
-            Ok(plan) => {
-                plans.usable.insert(name.to_owned(), Arc::new(plan));
-            }
-            Err(reason) => plans.broken.push(reason),
-        }
-    }
-    plans.broken.sort();
     if plans.usable.contains_key(default_plan) {
         return Ok(plans);
     }
@@ -76,9 +68,47 @@ pub fn load(directory: &Path, default_plan: &str) -> Result<Plans, PlansError> {
     };
     Err(PlansError::NoDefault {
         name: default_plan.to_owned(),
-        path: directory.to_owned(),
+        place,
         broken,
     })
+}
+
+fn built_in() -> Plans {
+    let mut plans = Plans::default();
+    for (name, text) in BUILT_IN {
+        plans.add(name, Plan::parse(text, name).map_err(|e| e.to_string()));
+    }
+    plans
+}
+
+fn in_directory(directory: &Path) -> Result<Plans, PlansError> {
+    let failed = |source| PlansError::Directory {
+        path: directory.to_owned(),
+        source,
+    };
+    let mut plans = Plans::default();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        if let Some(name) = path.file_stem().and_then(|n| n.to_str()) {
+            plans.add(name, read(&path));
+        }
+    }
+    plans.broken.sort();
+    Ok(plans)
+}
+
+impl Plans {
+    fn add(&mut self, name: &str, read: Result<Plan, String>) {
+        match read {
+            Ok(plan) => {
+                self.usable.insert(name.to_owned(), Arc::new(plan));
+            }
+            Err(reason) => self.broken.push(reason),
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Plan, String> {
@@ -107,7 +137,7 @@ mod tests {
         std::fs::write(directory.path().join("default.toml"), PLAN).unwrap();
         std::fs::write(directory.path().join("broken.toml"), "titel = \"T\"").unwrap();
         std::fs::write(directory.path().join("README.md"), "not a plan").unwrap();
-        let plans = load(directory.path(), "default").unwrap();
+        let plans = load(Some(directory.path()), "default").unwrap();
         assert_eq!(plans.usable.keys().collect::<Vec<_>>(), ["default"]);
         assert!(
             plans.broken[0].contains("broken.toml"),
@@ -120,10 +150,21 @@ mod tests {
     fn a_default_plan_that_is_broken_is_named_with_its_mistake() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("default.toml"), "titel = \"T\"").unwrap();
-        let error = load(directory.path(), "default").unwrap_err().to_string();
+        let error = load(Some(directory.path()), "default")
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("default.toml") && error.contains("titel"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn without_a_directory_the_examples_are_there() {
+        let plans = load(None, "default").unwrap();
+        assert_eq!(plans.usable.keys().collect::<Vec<_>>(), ["default", "demo"]);
+        assert_eq!(plans.broken, Vec::<String>::new());
+        let error = load(None, "rust-senior").unwrap_err().to_string();
+        assert!(error.contains("interviews.plans_directory"), "{error}");
     }
 }

@@ -28,6 +28,9 @@ struct Cli {
     /// The settings file (TOML); without one the defaults and the environment hold.
     #[arg(long, short, global = true, env = "VIVA_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Where the journal lies, in place of the settings' `state_directory`.
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -52,10 +55,13 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let env = Environment::of_process();
-    let config = match Config::load(cli.config.as_deref(), &env) {
+    let mut config = match Config::load(cli.config.as_deref(), &env) {
         Ok(config) => config,
         Err(error) => return fail(&error, INVALID_CONFIGURATION),
     };
+    if let Some(directory) = cli.state_dir {
+        config.state_directory = directory;
+    }
     let result = match cli.command {
         Command::Serve(args) => serve::run(args, config, &env),
         Command::Demo(args) => demo::run(args, config),

@@ -1,5 +1,6 @@
 //! `viva serve`: registers with LiveKit and holds interviews until told to stop.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,16 @@ const WORKER_LIMIT: Duration = Duration::from_secs(5);
 const JOURNAL_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Where /healthz and /readyz answer; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+}
 
-pub(super) fn run(_args: Args, config: Config, env: &Environment) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args, mut config: Config, env: &Environment) -> anyhow::Result<ExitCode> {
+    if let Some(listen) = args.listen {
+        config.http.listen = listen;
+    }
     let timeline = Timeline::start();
     telemetry::init(&config.log.filter)?;
     super::runtime()?.block_on(serve(config, env, timeline))?;
