@@ -89,6 +89,7 @@ async fn appends(journal: &Journal, name: &str, count: u64) -> Result<Vec<Durati
         plan_name: "demo".into(),
         plan_hash: plan.hash().into(),
         plan_body: plan.body().into(),
+        candidate: None,
         at_unix_ms: 0,
     };
     journal.begin(new).await?;

@@ -31,6 +31,7 @@ fn new(name: &str) -> NewInterview {
         plan_name: "demo".into(),
         plan_hash: plan.hash().into(),
         plan_body: plan.body().into(),
+        candidate: None,
         at_unix_ms: 1_800_000_000_000,
     }
 }

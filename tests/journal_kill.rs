@@ -54,6 +54,7 @@ async fn write_for_ever(directory: &Path) {
             plan_name: "demo".into(),
             plan_hash: plan.hash().into(),
             plan_body: plan.body().into(),
+            candidate: None,
             at_unix_ms: 1,
         };
         let journal = journal.clone();

@@ -105,6 +105,26 @@ pub enum JournalError {
         /// Its name.
         id: InterviewId,
     },
+    /// The interview is not taken up again by itself.
+    #[error("the interview {id} is set aside: {cause}; `viva journal adopt {id}` readmits it")]
+    SetAside {
+        /// Its name.
+        id: InterviewId,
+        /// Why.
+        cause: String,
+    },
+    /// An acknowledgement of an event that the journal does not have.
+    #[error(
+        "the interview {id} has no event {seq} of term {term} to acknowledge; the file may be older than its replica"
+    )]
+    NeverWritten {
+        /// The interview.
+        id: InterviewId,
+        /// The term.
+        term: u64,
+        /// The event's number.
+        seq: u64,
+    },
     /// An event that was written before, or one that has a gap before it.
     #[error(
         "the next event of the interview {id} has the number {expected}, not {found}; its state has to be replayed from the journal"

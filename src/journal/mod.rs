@@ -9,6 +9,8 @@ mod error;
 mod lock;
 mod open;
 mod read;
+mod rows;
+mod write;
 mod writer;
 
 use std::path::Path;
@@ -16,14 +18,16 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::interview::{Event, InterviewId, Recorded};
 
 pub use error::JournalError;
-pub use read::{Ended, InterviewRow, JournalReader};
+pub use read::{JournalReader, Unsent};
+pub use rows::{Ended, InterviewRow, StoredEvent};
 
-use writer::{Command, Writer};
+use write::{Write, Written};
+use writer::{Command, Reply, Writer};
 
 /// The journal's file in the state directory.
 pub const JOURNAL_FILE: &str = "journal.sqlite3";
@@ -38,6 +42,7 @@ pub const QUEUE_MAX: usize = 1024;
 pub struct Journal {
     queue: SyncSender<Command>,
     vitals: Arc<Mutex<Vitals>>,
+    committed: watch::Receiver<u64>,
 }
 
 /// An interview that begins.
@@ -53,8 +58,23 @@ pub struct NewInterview {
     pub plan_hash: String,
     /// [`Plan::body`](crate::interview::plan::Plan::body).
     pub plan_body: String,
+    /// The candidate's identity, where the job names it.
+    pub candidate: Option<String>,
     /// Wall clock, milliseconds since 1970.
     pub at_unix_ms: u64,
+}
+
+/// An interview that a process goes on with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TakenUp {
+    /// With its new term.
+    pub interview: InterviewRow,
+    /// The text of its plan.
+    pub plan_body: String,
+    /// What happened until now, checked.
+    pub events: Vec<Recorded>,
+    /// How often it was taken up since it last stood, this time included.
+    pub attempts: u32,
 }
 
 /// How the journal is.
@@ -116,14 +136,19 @@ impl Journal {
             committing_since: None,
         }));
         let (queue, commands) = sync_channel(QUEUE_MAX);
-        let writer = Writer::new(opened, vitals.clone());
+        let (committing, committed) = watch::channel(0);
+        let writer = Writer::new(opened, vitals.clone(), committing);
         std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || writer.run(&commands))
             .map_err(|e| JournalError::Failed {
                 cause: format!("the journal's thread can't be started: {e}"),
             })?;
-        Ok(Self { queue, vitals })
+        Ok(Self {
+            queue,
+            vitals,
+            committed,
+        })
     }
 
     /// Writes that an interview begins, with its plan; returns when that is on disk.
@@ -132,7 +157,7 @@ impl Journal {
     /// There is an interview of this name already, the plan does not have its hash, or the journal can't be
     /// written.
     pub async fn begin(&self, new: NewInterview) -> Result<(), JournalError> {
-        self.send(|reply| Command::Begin { new, reply }).await
+        self.write(Write::Begin(new)).await
     }
 
     /// Writes events of an interview, all or none; returns when they are on disk. Whoever drops the future
@@ -154,7 +179,91 @@ impl Journal {
             rows.push(Row::of(id, recorded)?);
         }
         let id = id.clone();
-        self.send(|reply| Command::Append { id, rows, reply }).await
+        self.write(Write::Append { id, rows }).await
+    }
+
+    /// Goes on with an interview that another process began: raises its term, under which all that is
+    /// appended from now on is written, and counts the attempt. Both are on disk when this returns, so that
+    /// an interview that kills its process is known by its attempts.
+    ///
+    /// # Errors
+    /// The interview is unknown, over or set aside, its events are damaged or of a later release, or the
+    /// journal can't be written.
+    pub async fn take_up(&self, id: &InterviewId) -> Result<TakenUp, JournalError> {
+        match self.send_write(Write::TakeUp { id: id.clone() }).await? {
+            Written::TakenUp(taken) => Ok(*taken),
+            Written::Nothing => Err(JournalError::Failed {
+                cause: "the journal's thread gave the answer to another question".into(),
+            }),
+        }
+    }
+
+    /// Writes that a process has held the interview for long enough to trust it: its attempts count from 0.
+    ///
+    /// # Errors
+    /// The interview is unknown, or the journal can't be written.
+    pub async fn stood(&self, id: &InterviewId) -> Result<(), JournalError> {
+        self.write(Write::Stood { id: id.clone() }).await
+    }
+
+    /// Writes that an interview is not to be taken up again by itself, and why. Events can still be appended.
+    ///
+    /// # Errors
+    /// The interview is unknown or over, or the journal can't be written.
+    pub async fn set_aside(
+        &self,
+        id: &InterviewId,
+        at_unix_ms: u64,
+        cause: String,
+    ) -> Result<(), JournalError> {
+        let id = id.clone();
+        self.write(Write::SetAside {
+            id,
+            at_unix_ms,
+            cause,
+        })
+        .await
+    }
+
+    /// Undoes [`set_aside`](Self::set_aside); the attempts count from 0.
+    ///
+    /// # Errors
+    /// The interview is unknown or over, or the journal can't be written.
+    pub async fn readmit(&self, id: &InterviewId) -> Result<(), JournalError> {
+        self.write(Write::Readmit { id: id.clone() }).await
+    }
+
+    /// Writes that the events up to this one are in Postgres as well. An older acknowledgement that comes
+    /// late changes nothing.
+    ///
+    /// # Errors
+    /// There is no such event, or the journal can't be written.
+    pub async fn acknowledge(
+        &self,
+        id: &InterviewId,
+        term: u64,
+        seq: u64,
+    ) -> Result<(), JournalError> {
+        let id = id.clone();
+        self.write(Write::Acknowledge { id, term, seq }).await
+    }
+
+    /// Writes why the events of an interview are not sent for now, or that they are again.
+    ///
+    /// # Errors
+    /// The interview is unknown, or the journal can't be written.
+    pub async fn hold_back(
+        &self,
+        id: &InterviewId,
+        cause: Option<String>,
+    ) -> Result<(), JournalError> {
+        let id = id.clone();
+        self.write(Write::HoldBack { id, cause }).await
+    }
+
+    /// Changes each time something was committed; closed when the journal is.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.committed.clone()
     }
 
     /// Writes what is waiting, closes the file and gives up the lock.
@@ -162,7 +271,9 @@ impl Journal {
     /// # Errors
     /// The journal had failed before.
     pub async fn close(&self) -> Result<(), JournalError> {
-        self.send(|reply| Command::Close { reply }).await
+        self.send(|reply| Command::Close { reply })
+            .await
+            .map(|_| ())
     }
 
     /// How the journal is, without a wait for the disk.
@@ -177,10 +288,15 @@ impl Journal {
         }
     }
 
-    async fn send(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<(), JournalError>>) -> Command,
-    ) -> Result<(), JournalError> {
+    async fn write(&self, write: Write) -> Result<(), JournalError> {
+        self.send_write(write).await.map(|_| ())
+    }
+
+    async fn send_write(&self, write: Write) -> Result<Written, JournalError> {
+        self.send(|reply| Command::Write { write, reply }).await
+    }
+
+    async fn send(&self, command: impl FnOnce(Reply) -> Command) -> Result<Written, JournalError> {
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(command(reply)).map_err(|e| match e {
             TrySendError::Full(_) => JournalError::QueueFull { queued: QUEUE_MAX },

@@ -23,10 +23,19 @@ struct Migration {
 }
 
 /// In order; the place of one, from 1, is the schema's number after it.
-const MIGRATIONS: [Migration; 1] = [Migration {
-    name: "0001_journal",
-    sql: include_str!("../../migrations/sqlite/0001_journal.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        name: "0001_journal",
+        sql: include_str!("../../migrations/sqlite/0001_journal.sql"),
+    },
+    Migration {
+        name: "0002_take_up",
+        sql: include_str!("../../migrations/sqlite/0002_take_up.sql"),
+    },
+];
+
+/// The schema of this release.
+pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// Kept apart from the migrations, because it has to be there before the first.
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

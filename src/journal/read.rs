@@ -2,53 +2,38 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, OpenFlags};
 
-use super::chain::{Hash, Link, genesis, link};
 use super::open::{check_identity, opening};
+use super::rows::{
+    InterviewRow, StoredEvent, events_after, interview, interview_id, interview_row,
+    interviews_sql, plan, verify,
+};
 use super::{JOURNAL_FILE, JournalError};
-use crate::interview::{Event, InterviewId, Recorded};
+use crate::interview::{InterviewId, Recorded};
 
 /// A reader of a journal; it can't change anything.
 #[derive(Debug)]
 pub struct JournalReader {
     connection: Connection,
     path: PathBuf,
+    schema: i64,
 }
 
-/// An interview in the journal.
+/// An interview of which not every event is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InterviewRow {
+pub struct Unsent {
     /// Its name.
     pub id: InterviewId,
-    /// The LiveKit room.
-    pub room: String,
-    /// The name of the plan's file when it began.
-    pub plan_name: String,
-    /// The plan itself, for [`JournalReader::plan`].
-    pub plan_hash: String,
-    /// How often a process has taken it up.
-    pub term: u64,
-    /// Wall clock, milliseconds since 1970.
-    pub begun_at_unix_ms: u64,
-    /// When and why it ended; nothing while it is live.
-    pub ended: Option<Ended>,
-    /// How many events it has.
+    /// Term and number of the last acknowledged event; zeros before the first.
+    pub acknowledged: (u64, u64),
+    /// How many events come after that.
     pub events: u64,
+    /// Wall clock of the oldest of them, milliseconds since 1970.
+    pub oldest_at_unix_ms: u64,
+    /// Why it is not sent for now, if it is not.
+    pub held_back: Option<String>,
 }
-
-/// The end of an interview.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// Wall clock, milliseconds since 1970.
-    pub at_unix_ms: u64,
-    /// [`EndReason::name`](crate::interview::event::EndReason::name).
-    pub reason: String,
-}
-
-const INTERVIEWS: &str =
-    "SELECT id, room, plan_name, plan_hash, term, begun_at_unix_ms, ended_at_unix_ms,
-    end_reason, (SELECT count(*) FROM events WHERE interview_id = interviews.id) FROM interviews";
 
 impl JournalReader {
     /// Opens the journal in a state directory.
@@ -69,10 +54,15 @@ impl JournalReader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(&path, flags).map_err(|e| opening(&path, &e))?;
-        if check_identity(&connection, &path)? == 0 {
+        let schema = check_identity(&connection, &path)?;
+        if schema == 0 {
             return Err(JournalError::Missing { path });
         }
-        Ok(Self { connection, path })
+        Ok(Self {
+            connection,
+            path,
+            schema,
+        })
     }
 
     /// All interviews, the latest first.
@@ -80,14 +70,18 @@ impl JournalReader {
     /// # Errors
     /// The file can't be read.
     pub fn interviews(&self) -> Result<Vec<InterviewRow>, JournalError> {
-        let query = || -> rusqlite::Result<Vec<_>> {
-            let sql = format!("{INTERVIEWS} ORDER BY begun_at_unix_ms DESC, id");
-            self.connection
-                .prepare(&sql)?
-                .query_map([], interview_row)?
-                .collect()
-        };
-        query().map_err(|e| self.failed(&e))
+        self.list("ORDER BY begun_at_unix_ms DESC, id")
+    }
+
+    /// The interviews that are neither over nor set aside, the oldest first: what a process that starts
+    /// takes up.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn live(&self) -> Result<Vec<InterviewRow>, JournalError> {
+        let mut rows = self.list("WHERE ended_at_unix_ms IS NULL ORDER BY begun_at_unix_ms, id")?;
+        rows.retain(|row| row.set_aside.is_none());
+        Ok(rows)
     }
 
     /// One interview, if there is one of this name.
@@ -95,14 +89,7 @@ impl JournalReader {
     /// # Errors
     /// The file can't be read.
     pub fn interview(&self, id: &InterviewId) -> Result<Option<InterviewRow>, JournalError> {
-        self.connection
-            .query_row(
-                &format!("{INTERVIEWS} WHERE id = ?1"),
-                [id.as_str()],
-                interview_row,
-            )
-            .optional()
-            .map_err(|e| self.failed(&e))
+        interview(&self.connection, self.schema, id).map_err(|e| self.failed(&e))
     }
 
     /// The events of an interview in their order. Each is checked against the one before it.
@@ -114,38 +101,76 @@ impl JournalReader {
         let Some(interview) = self.interview(id)? else {
             return Err(JournalError::UnknownInterview { id: id.clone() });
         };
-        let rows = self.stored(id).map_err(|e| self.failed(&e))?;
-        let mut hash = genesis(id, &interview.plan_hash);
-        let mut events = Vec::with_capacity(rows.len());
-        for (at, row) in rows.into_iter().enumerate() {
-            let broken = |cause: String| JournalError::ChainBroken {
-                id: id.clone(),
-                term: row.term,
-                seq: row.seq,
-                cause,
-            };
-            let expected = at as u64 + 1;
-            if row.seq != expected {
-                return Err(broken(format!("event {expected} should be here")));
+        let stored = self.events_after(id, (0, 0), usize::MAX)?;
+        verify(id, &interview.plan_hash, &stored)?;
+        stored.iter().map(StoredEvent::recorded).collect()
+    }
+
+    /// At most `limit` stored events of an interview after the one with this term and number, unchecked.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn events_after(
+        &self,
+        id: &InterviewId,
+        place: (u64, u64),
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, JournalError> {
+        events_after(&self.connection, id, place, limit).map_err(|e| self.failed(&e))
+    }
+
+    /// The interviews that have events which are not acknowledged: those that go on first, so that a
+    /// backlog does not delay them, then the others in the order of their begin.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn outbox(&self) -> Result<Vec<Unsent>, JournalError> {
+        let query = || -> rusqlite::Result<Vec<Unsent>> {
+            // The index of the unsent ones, then one look for each at the end and at the place of its events.
+            self.connection
+                .prepare_cached(
+                    "SELECT id, acknowledged_term, acknowledged_seq, held_back,
+                       (SELECT seq FROM events WHERE interview_id = id ORDER BY term DESC, seq DESC LIMIT 1)
+                         - acknowledged_seq AS waiting,
+                       (SELECT at_unix_ms FROM events WHERE interview_id = id
+                         AND (term, seq) > (acknowledged_term, acknowledged_seq) ORDER BY term, seq LIMIT 1)
+                     FROM interviews WHERE sent = 0
+                     ORDER BY ended_at_unix_ms IS NOT NULL, begun_at_unix_ms, id",
+                )?
+                .query_map([], |row| {
+                    let oldest: Option<u64> = row.get(5)?;
+                    let Some(oldest_at_unix_ms) = oldest else {
+                        return Ok(None);
+                    };
+                    Ok(Some(Unsent {
+                        id: interview_id(row, 0)?,
+                        acknowledged: (row.get(1)?, row.get(2)?),
+                        held_back: row.get(3)?,
+                        events: row.get::<_, Option<u64>>(4)?.unwrap_or(0),
+                        oldest_at_unix_ms,
+                    }))
+                })?
+                .filter_map(Result::transpose)
+                .collect()
+        };
+        query().map_err(|e| self.failed(&e))
+    }
+
+    /// At most `limit` events that are not acknowledged, leaving out the interviews that are held back. Of
+    /// one interview they come in their order and without a gap.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn unsent(&self, limit: usize) -> Result<Vec<StoredEvent>, JournalError> {
+        let mut events = Vec::new();
+        for unsent in self.outbox()? {
+            if events.len() >= limit {
+                break;
             }
-            hash = link(&hash, &row.link());
-            if hash != row.hash {
-                return Err(broken(
-                    "its content or the one before it is not what was written".into(),
-                ));
+            if unsent.held_back.is_none() {
+                let room = limit - events.len();
+                events.extend(self.events_after(&unsent.id, unsent.acknowledged, room)?);
             }
-            let event =
-                Event::from_payload(&row.payload).map_err(|e| JournalError::Unreadable {
-                    id: id.clone(),
-                    seq: row.seq,
-                    cause: e.to_string(),
-                })?;
-            events.push(Recorded {
-                seq: row.seq,
-                at_unix_ms: row.at_unix_ms,
-                elapsed_ms: row.elapsed_ms,
-                event,
-            });
         }
         Ok(events)
     }
@@ -155,35 +180,21 @@ impl JournalReader {
     /// # Errors
     /// There is no such plan, or the file can't be read.
     pub fn plan(&self, hash: &str) -> Result<String, JournalError> {
-        self.connection
-            .query_row("SELECT body FROM plans WHERE hash = ?1", [hash], |row| {
-                row.get(0)
-            })
-            .optional()
+        plan(&self.connection, hash)
             .map_err(|e| self.failed(&e))?
             .ok_or_else(|| JournalError::UnknownPlan {
                 hash: hash.to_owned(),
             })
     }
 
-    fn stored(&self, id: &InterviewId) -> rusqlite::Result<Vec<Stored>> {
-        self.connection
-            .prepare(
-                "SELECT term, seq, at_unix_ms, elapsed_ms, kind, payload, hash FROM events
-                 WHERE interview_id = ?1 ORDER BY term, seq",
-            )?
-            .query_map([id.as_str()], |row| {
-                Ok(Stored {
-                    term: row.get(0)?,
-                    seq: row.get(1)?,
-                    at_unix_ms: row.get(2)?,
-                    elapsed_ms: row.get(3)?,
-                    kind: row.get(4)?,
-                    payload: row.get(5)?,
-                    hash: row.get(6)?,
-                })
-            })?
-            .collect()
+    fn list(&self, rest: &str) -> Result<Vec<InterviewRow>, JournalError> {
+        let query = || -> rusqlite::Result<Vec<_>> {
+            self.connection
+                .prepare_cached(&format!("{} {rest}", interviews_sql(self.schema)))?
+                .query_map([], interview_row)?
+                .collect()
+        };
+        query().map_err(|e| self.failed(&e))
     }
 
     fn failed(&self, error: &rusqlite::Error) -> JournalError {
@@ -192,48 +203,4 @@ impl JournalReader {
             other => other,
         }
     }
-}
-
-struct Stored {
-    term: u64,
-    seq: u64,
-    at_unix_ms: u64,
-    elapsed_ms: u64,
-    kind: String,
-    payload: String,
-    hash: Hash,
-}
-
-impl Stored {
-    fn link(&self) -> Link<'_> {
-        Link {
-            term: self.term,
-            seq: self.seq,
-            at_unix_ms: self.at_unix_ms,
-            elapsed_ms: self.elapsed_ms,
-            kind: &self.kind,
-            payload: &self.payload,
-        }
-    }
-}
-
-fn interview_row(row: &Row<'_>) -> rusqlite::Result<InterviewRow> {
-    let id: String = row.get(0)?;
-    let id = InterviewId::new(id).map_err(|e| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e))
-    })?;
-    let ended_at: Option<u64> = row.get(6)?;
-    let reason: Option<String> = row.get(7)?;
-    Ok(InterviewRow {
-        id,
-        room: row.get(1)?,
-        plan_name: row.get(2)?,
-        plan_hash: row.get(3)?,
-        term: row.get(4)?,
-        begun_at_unix_ms: row.get(5)?,
-        ended: ended_at
-            .zip(reason)
-            .map(|(at_unix_ms, reason)| Ended { at_unix_ms, reason }),
-        events: row.get(8)?,
-    })
 }

@@ -10,6 +10,7 @@ fn new(id: &str) -> NewInterview {
         plan_name: "default".into(),
         plan_hash: "3cec7f2a".into(),
         plan_body: BODY.into(),
+        candidate: None,
         at_unix_ms: 1_800_000_000_000,
     }
 }
@@ -181,9 +182,14 @@ async fn a_lock_held_by_another_program_is_an_error_that_passes() {
         committing_since: None,
     }));
     let (queue, commands) = sync_channel(QUEUE_MAX);
-    let writer = Writer::new(opened, vitals.clone());
+    let (committing, committed) = watch::channel(0);
+    let writer = Writer::new(opened, vitals.clone(), committing);
     let thread = std::thread::spawn(move || writer.run(&commands));
-    let journal = Journal { queue, vitals };
+    let journal = Journal {
+        queue,
+        vitals,
+        committed,
+    };
 
     let stranger = rusqlite::Connection::open(directory.path().join(JOURNAL_FILE)).unwrap();
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -204,7 +210,6 @@ async fn one_wrong_write_in_a_group_does_not_touch_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let mut opened = open::open(directory.path()).unwrap();
     let mut heads = std::collections::HashMap::new();
-    let reply = || oneshot::channel().0;
     let rows = |events: Vec<Recorded>| {
         events
             .into_iter()
@@ -212,49 +217,39 @@ async fn one_wrong_write_in_a_group_does_not_touch_the_others() {
             .collect()
     };
     let group = [
-        Command::Begin {
-            new: begun("a"),
-            reply: reply(),
-        },
-        Command::Begin {
-            new: begun("a"),
-            reply: reply(),
-        },
-        Command::Append {
+        Write::Begin(begun("a")),
+        Write::Begin(begun("a")),
+        Write::Append {
             id: id("a"),
             rows: rows(vec![left(1)]),
-            reply: reply(),
         },
         // The second of these two is wrong: neither may stay.
-        Command::Append {
+        Write::Append {
             id: id("a"),
             rows: rows(vec![left(2), left(4)]),
-            reply: reply(),
         },
-        Command::Append {
+        Write::Append {
             id: id("a"),
             rows: rows(vec![left(2), ended(3)]),
-            reply: reply(),
         },
-        Command::Append {
+        Write::Append {
             id: id("a"),
             rows: rows(vec![left(4)]),
-            reply: reply(),
         },
     ];
-    let results = writer::write_group(&mut opened.connection, &mut heads, &group).unwrap();
+    let results = write::write_group(&mut opened.connection, &mut heads, &group).unwrap();
     assert_eq!(
         results,
         [
-            Ok(()),
+            Ok(Written::Nothing),
             Err(JournalError::AlreadyBegun { id: id("a") }),
-            Ok(()),
+            Ok(Written::Nothing),
             Err(JournalError::OutOfOrder {
                 id: id("a"),
                 expected: 3,
                 found: 4
             }),
-            Ok(()),
+            Ok(Written::Nothing),
             Err(JournalError::AlreadyEnded { id: id("a") }),
         ]
     );
