@@ -14,7 +14,7 @@ use super::{StageError, Timeline};
 use crate::config::{Config, ConfigError, Environment};
 use crate::health::{Condition, Health, Need};
 use crate::interview::plan::Plan;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{InterviewRow, Journal, JournalError, JournalReader};
 use crate::voice::vad::VadEngine;
 
 /// A slow disk may take its time; one that takes longer will not hold an interview.
@@ -27,6 +27,8 @@ const PLANS_LIMIT: Duration = Duration::from_secs(5);
 pub struct Components {
     /// Where events are written.
     pub journal: Journal,
+    /// The interviews that a process before this one held.
+    pub live: Vec<InterviewRow>,
     /// Hears speech.
     pub vad: VadEngine,
     /// Understands and speaks.
@@ -81,8 +83,10 @@ pub async fn load(
         engines::load(config, env, timeline, health),
     );
     let (vad, engines) = engines?;
+    let (journal, live) = journal?;
     Ok(Components {
-        journal: journal?,
+        journal,
+        live,
         vad,
         engines,
         plans: plans?,
@@ -94,10 +98,14 @@ async fn load_journal(
     directory: PathBuf,
     timeline: &Timeline,
     health: &Health,
-) -> Result<Journal, BootError> {
+) -> Result<(Journal, Vec<InterviewRow>), BootError> {
     let shown = directory.display().to_string();
     let opened = timeline
-        .blocking("journal", JOURNAL_LIMIT, move || Journal::open(&directory))
+        .blocking("journal", JOURNAL_LIMIT, move || {
+            let journal = Journal::open(&directory)?;
+            let live = JournalReader::open(&directory)?.live()?;
+            Ok((journal, live))
+        })
         .await;
     note(
         health,

@@ -26,6 +26,8 @@ struct Entry<'a> {
     begun_at_unix_ms: u64,
     ended_at_unix_ms: Option<u64>,
     end_reason: Option<&'a str>,
+    /// Why it is not taken up again, where it is not.
+    set_aside: Option<&'a str>,
     events: u64,
 }
 
@@ -40,6 +42,7 @@ impl<'a> From<&'a InterviewRow> for Entry<'a> {
             begun_at_unix_ms: row.begun_at_unix_ms,
             ended_at_unix_ms: row.ended.as_ref().map(|e| e.at_unix_ms),
             end_reason: row.ended.as_ref().map(|e| e.reason.as_str()),
+            set_aside: row.set_aside.as_deref(),
             events: row.events,
         }
     }
@@ -66,6 +69,7 @@ pub(super) fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
             tenths_of_minutes(end.saturating_sub(entry.begun_at_unix_ms))
         });
         let (end, style) = match entry.end_reason {
+            None if entry.set_aside.is_some() => ("set aside", Style::new().red()),
             None => ("live", Style::new().green()),
             Some("completed") => ("completed", Style::new()),
             Some(other) => (other, Style::new().yellow()),

@@ -16,11 +16,12 @@ use crate::config::{Config, Environment};
 use crate::health::systemd::{Manager, Told};
 use crate::health::{Condition, Health, Need, http};
 use crate::llm::Llm;
-use crate::session::{Conductor, Desk};
+use crate::session::{Conductor, Desk, IDENTITY, NAME};
 use crate::spawn::supervised;
 use crate::speech::{Stt, Tts};
 use crate::telemetry;
 use crate::voice::endpoint::EndpointSettings;
+use crate::worker::token::{self, AgentIdentity};
 use crate::worker::{Phase, Worker, WorkerOptions, WorkerStatus};
 
 /// Time for the worker to tell LiveKit goodbye, after the interviews are over.
@@ -61,6 +62,7 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
     };
     let Components {
         journal,
+        live,
         vad,
         engines,
         plans,
@@ -80,6 +82,14 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
         stt: engines.stt.clone() as Arc<dyn Stt>,
         tts: engines.tts.clone() as Arc<dyn Tts>,
         llm: engines.llm.clone(),
+        livekit_url: config.livekit.url.clone(),
+        livekit_key: key.clone(),
+        agent: AgentIdentity {
+            identity: IDENTITY.into(),
+            name: NAME.into(),
+            metadata: String::new(),
+            attributes: token::named(&config.livekit.agent_name).collect(),
+        },
     };
     log_choice(&conductor, engines.llm.as_deref());
     let desk = Desk::new(
@@ -98,6 +108,7 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
     };
     let worker = Worker::new(options, Arc::new(desk.clone()))?;
     note_worker(&health, &config.livekit.url, &worker.status().borrow());
+    desk.take_up(live, &worker.slots());
 
     tracing::info!(
         elapsed_ms = timeline.elapsed_ms(),
@@ -132,10 +143,10 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
     let working = supervised("worker", worker.run(stop.clone()));
 
     told_to_stop(&mut terminate, &mut interrupt).await;
-    tracing::info!("told to stop: running interviews say goodbye");
+    tracing::info!("told to stop: the next process goes on with running interviews");
     manager.tell(Told::Stopping);
     manager.tell(Told::Status(
-        "stopping: running interviews say goodbye".into(),
+        "stopping: the next process goes on with running interviews".into(),
     ));
     stop.cancel();
     desk.close().await;

@@ -26,6 +26,8 @@ pub struct State {
     pub(super) at_unix_ms: u64,
     pub(super) opened_ms: Option<u64>,
     pub(super) started_ms: Option<u64>,
+    /// LiveKit's identity of the candidate, once they were there.
+    pub(super) candidate: Option<String>,
     pub(super) presence: Presence,
     pub(super) phase: Phase,
     pub(super) greeted: bool,
@@ -116,6 +118,7 @@ impl State {
             at_unix_ms: 0,
             opened_ms: None,
             started_ms: None,
+            candidate: None,
             presence: Presence::Never,
             phase: Phase::Idle,
             greeted: false,
@@ -143,6 +146,11 @@ impl State {
     /// The plan that it follows.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// LiveKit's identity of the candidate, once they were there.
+    pub fn candidate(&self) -> Option<&str> {
+        self.candidate.as_deref()
     }
 
     /// Why it is over, if it is.
@@ -178,7 +186,10 @@ impl State {
                 self.mind = *mind;
                 self.opened_ms = Some(self.now_ms);
             }
-            Event::CandidateJoined { .. } => self.joined(),
+            Event::CandidateJoined { identity } => {
+                self.candidate = Some(identity.clone());
+                self.joined();
+            }
             Event::CandidateLeft => {
                 self.presence = Presence::Away {
                     since_ms: self.now_ms,

@@ -69,8 +69,12 @@ pub struct Line {
     pub is_final: bool,
 }
 
-enum Announcement {
+/// What clients are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announcement {
+    /// A line of the transcript.
     Line(Line),
+    /// What the interviewer is doing.
     State(AgentState),
 }
 
@@ -82,9 +86,15 @@ pub struct Announcer {
 impl Announcer {
     /// Starts the task that sends as `participant`, whose track is `own_track`.
     pub fn start(participant: LocalParticipant, own_track: String) -> Self {
-        let (queue, inbox) = mpsc::channel(QUEUE_MAX);
+        let (announcer, inbox) = Self::channel();
         crate::spawn::supervised("announcer", run(participant, own_track, inbox));
-        Self { queue }
+        announcer
+    }
+
+    /// An announcer and the queue of what it is given.
+    pub fn channel() -> (Self, mpsc::Receiver<Announcement>) {
+        let (queue, inbox) = mpsc::channel(QUEUE_MAX);
+        (Self { queue }, inbox)
     }
 
     /// Shows a line of the transcript.

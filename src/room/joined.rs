@@ -3,9 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use livekit::DisconnectReason;
 use livekit::options::TrackPublishOptions;
 use livekit::participant::ParticipantKind;
-use livekit::prelude::*;
+use livekit::prelude::{
+    LocalAudioTrack, LocalParticipant, LocalTrack, LocalTrackPublication, RemoteParticipant,
+    RemoteTrack, Room, RoomEvent, RoomOptions, TrackSource,
+};
 use livekit::webrtc::audio_source::native::NativeAudioSource;
 use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
 use livekit::webrtc::audio_track::RtcAudioTrack;
@@ -50,7 +54,7 @@ pub enum JoinError {
 
 /// What happened in the room, as far as an interview is concerned.
 #[derive(Debug, Clone)]
-pub enum RoomNews {
+pub enum RoomNews<V = RtcAudioTrack> {
     /// The candidate is in the room.
     CandidateHere {
         /// Their identity.
@@ -61,7 +65,7 @@ pub enum RoomNews {
     /// The candidate's voice.
     Voice {
         /// To be listened to.
-        track: RtcAudioTrack,
+        voice: V,
         /// LiveKit's id of it.
         sid: String,
     },
@@ -73,7 +77,14 @@ pub enum RoomNews {
     Reconnecting,
     /// It is mended.
     Reconnected,
-    /// The room is over for us.
+    /// The connection is lost for good; the room may still be there.
+    Lost {
+        /// Why.
+        cause: String,
+    },
+    /// Somebody else joined as us: another process holds the interview now.
+    Replaced,
+    /// The room is over, or we are not wanted in it.
     Gone {
         /// Why.
         cause: String,
@@ -157,6 +168,16 @@ impl JoinedRoom {
         }
     }
 
+    /// The room's name.
+    pub fn name(&self) -> String {
+        self.room.name()
+    }
+
+    /// The candidate's identity, once they were here.
+    pub fn candidate(&self) -> Option<String> {
+        self.chooser.chosen().map(str::to_owned)
+    }
+
     /// LiveKit's id of our track.
     pub fn own_track(&self) -> String {
         self.track.sid().to_string()
@@ -176,12 +197,17 @@ impl JoinedRoom {
             match self.events.recv().await {
                 Some(event) => self.take(event),
                 None => {
-                    return RoomNews::Gone {
+                    return RoomNews::Lost {
                         cause: "the connection to the room ended".into(),
                     };
                 }
             }
         }
+    }
+
+    /// Goes without a word, for whoever takes the place under the same identity: LiveKit drops the one that is gone.
+    pub fn abandon(self) {
+        drop(self.room);
     }
 
     /// Leaves, within a limit.
@@ -212,7 +238,7 @@ impl JoinedRoom {
                 self.arrived(&participant);
                 if self.is_candidate(&participant) {
                     self.backlog.push_back(RoomNews::Voice {
-                        track: track.rtc_track(),
+                        voice: track.rtc_track(),
                         sid: track.sid().to_string(),
                     });
                 }
@@ -227,11 +253,7 @@ impl JoinedRoom {
             RoomEvent::LocalTrackSubscribed { .. } => self.backlog.push_back(RoomNews::Heard),
             RoomEvent::Reconnecting => self.backlog.push_back(RoomNews::Reconnecting),
             RoomEvent::Reconnected => self.backlog.push_back(RoomNews::Reconnected),
-            RoomEvent::Disconnected { reason } => {
-                self.backlog.push_back(RoomNews::Gone {
-                    cause: format!("LiveKit ended the connection ({reason:?})"),
-                });
-            }
+            RoomEvent::Disconnected { reason } => self.backlog.push_back(parting(reason)),
             _ => {}
         }
     }
@@ -247,6 +269,18 @@ impl JoinedRoom {
 
     fn is_candidate(&self, participant: &RemoteParticipant) -> bool {
         self.chooser.chosen() == Some(participant.identity().as_str())
+    }
+}
+
+/// What the end of the connection means for the interview.
+fn parting(reason: DisconnectReason) -> RoomNews {
+    let cause = format!("LiveKit ended the connection ({reason:?})");
+    match reason {
+        DisconnectReason::DuplicateIdentity => RoomNews::Replaced,
+        DisconnectReason::RoomDeleted
+        | DisconnectReason::RoomClosed
+        | DisconnectReason::ParticipantRemoved => RoomNews::Gone { cause },
+        _ => RoomNews::Lost { cause },
     }
 }
 

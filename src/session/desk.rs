@@ -6,53 +6,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::conduct::{Conductor, Engagement};
+use super::conduct::{Conductor, Engagement, Outcome, SessionError};
+use super::live::{HAND_OVER_LIMIT, Stops};
+use super::metadata::JobMetadata;
 use crate::health::Health;
 use crate::interview::InterviewId;
-use crate::interview::event::EndReason;
 use crate::interview::plan::Plan;
+use crate::journal::InterviewRow;
 use crate::spawn::panic_text;
-use crate::worker::{Assignment, JobDesk, JobOffer, StatusError, Verdict};
+use crate::worker::{Assignment, JobDesk, JobOffer, Slots, StatusError, Verdict};
 
-/// Time for running interviews to say goodbye when Viva is stopped.
-pub const STOP_LIMIT: Duration = Duration::from_secs(12);
+/// Time for running interviews to come to where another process can go on: their own limit, and a disk's hesitation.
+pub const STOP_LIMIT: Duration = HAND_OVER_LIMIT.saturating_add(Duration::from_secs(1));
+
+/// An interview whose session broke down is taken up again so often; then the next start of the service tries, unless the
+/// journal has set it aside.
+const BREAKDOWNS_MAX: u32 = 2;
 
 /// A job that is called ended this soon may be very much alive: when the first try to connect is repeated with the same
 /// token, LiveKit ends the job of the try that was given up (livekit/livekit#4887).
 const JOINING: Duration = Duration::from_secs(15);
 
 /// The identity under which Viva is in a room; the same each time, so that LiveKit replaces a ghost of itself.
-const IDENTITY: &str = "viva";
+pub const IDENTITY: &str = "viva";
 
-/// What a job's metadata may say: a JSON object with these keys, or the plan's name alone.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct JobMetadata {
-    plan: Option<String>,
-    candidate: Option<String>,
-}
-
-impl JobMetadata {
-    fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        if text.starts_with('{') {
-            return serde_json::from_str(text).map_err(|e| {
-                format!("the job's metadata is not what it should be ({e}); it may be {{\"plan\": \"NAME\", \"candidate\": \"IDENTITY\"}}")
-            });
-        }
-        Ok(Self {
-            plan: Some(text.to_owned()),
-            candidate: None,
-        })
-    }
-}
+/// The name that others in the room see.
+pub const NAME: &str = "Viva";
 
 /// Takes jobs and holds interviews; cheap to clone.
 #[derive(Clone)]
@@ -64,15 +46,15 @@ struct Inner {
     default_plan: String,
     room_prefix: String,
     health: Health,
-    stop: CancellationToken,
+    hand_over: CancellationToken,
     held: Mutex<HashMap<InterviewId, Held>>,
     sessions: TaskTracker,
 }
 
 struct Held {
-    job: String,
+    job: Option<String>,
     since: Instant,
-    stop: CancellationToken,
+    dismissed: CancellationToken,
 }
 
 impl Desk {
@@ -82,7 +64,7 @@ impl Desk {
         plans: BTreeMap<String, Arc<Plan>>,
         interviews: &crate::config::Interviews,
         health: Health,
-        stop: CancellationToken,
+        hand_over: CancellationToken,
     ) -> Self {
         Self(Arc::new(Inner {
             conductor: Arc::new(conductor),
@@ -90,13 +72,28 @@ impl Desk {
             default_plan: interviews.default_plan.clone(),
             room_prefix: interviews.room_prefix.clone(),
             health,
-            stop,
+            hand_over,
             held: Mutex::default(),
             sessions: TaskTracker::new(),
         }))
     }
 
-    /// Waits until every interview has said goodbye, at most [`STOP_LIMIT`].
+    /// Goes on with the interviews that the process before this one held. Each takes one of `slots`.
+    pub fn take_up(&self, live: Vec<InterviewRow>, slots: &Slots) {
+        for row in live {
+            let Some(stops) = self.0.keep(&row.id, None) else {
+                continue;
+            };
+            let (inner, slot) = (self.0.clone(), slots.take_beyond());
+            self.0.sessions.spawn(async move {
+                let id = row.id;
+                inner.resume(id, stops).await;
+                drop(slot);
+            });
+        }
+    }
+
+    /// Waits until every interview is where another process can go on with it, at most [`STOP_LIMIT`].
     pub async fn close(&self) {
         let sessions = &self.0.sessions;
         sessions.close();
@@ -105,7 +102,7 @@ impl Desk {
             .is_err()
         {
             tracing::warn!(
-                "{} interviews did not end within {} s and are cut off",
+                "{} interviews are cut off: they did not come to a sentence's end within {} s",
                 sessions.len(),
                 STOP_LIMIT.as_secs()
             );
@@ -143,7 +140,7 @@ impl Inner {
         if self.held().contains_key(&id) {
             return Err(format!("interview {id} is being held already"));
         }
-        if self.stop.is_cancelled() {
+        if self.hand_over.is_cancelled() {
             return Err("Viva is being stopped".into());
         }
         let missing = self.health.missing();
@@ -153,37 +150,93 @@ impl Inner {
         Ok((id, name, plan.clone(), metadata.candidate))
     }
 
-    async fn hold(
-        self: Arc<Self>,
-        engagement: Engagement,
-        assignment: Assignment,
-        stop: CancellationToken,
-    ) {
+    /// Notes that the interview is held here; nothing if it is already.
+    fn keep(&self, id: &InterviewId, job: Option<String>) -> Option<Stops> {
+        let stops = Stops {
+            hand_over: self.hand_over.clone(),
+            dismissed: CancellationToken::new(),
+        };
+        let mut held = self.held();
+        if held.contains_key(id) {
+            return None;
+        }
+        held.insert(
+            id.clone(),
+            Held {
+                job,
+                since: Instant::now(),
+                dismissed: stops.dismissed.clone(),
+            },
+        );
+        Some(stops)
+    }
+
+    async fn hold(self: Arc<Self>, engagement: Engagement, assignment: Assignment, stops: Stops) {
         let id = engagement.interview.clone();
         let status = assignment.status;
         report(&id, status.running().await);
-        let conducting = self
-            .conductor
-            .clone()
-            .conduct(engagement, stop, async |_: &EndReason| {
-                report(&id, status.succeeded().await)
-            });
-        let failure = match AssertUnwindSafe(conducting).catch_unwind().await {
-            Ok(Ok(reason)) => {
-                tracing::info!(interview_id = %id, ?reason, "left the room");
-                None
+        let conducting =
+            self.conductor
+                .clone()
+                .conduct(engagement, stops.clone(), async |_: &Outcome| {
+                    report(&id, status.succeeded().await)
+                });
+        match contained(conducting).await {
+            Ok(outcome) => tracing::info!(interview_id = %id, ?outcome, "left the room"),
+            Err(Failure::Session(error)) => {
+                tracing::error!(interview_id = %id, "{error}");
+                report(&id, status.failed(&error.to_string()).await);
             }
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => Some(format!(
-                "the session broke down: {}",
-                panic_text(panic.as_ref())
-            )),
-        };
-        if let Some(cause) = failure {
-            tracing::error!(interview_id = %id, "{cause}");
-            report(&id, status.failed(&cause).await);
+            Err(Failure::Breakdown(cause)) => {
+                tracing::error!(interview_id = %id, "the session broke down and is taken up again: {cause}");
+                self.clone().resume(id.clone(), stops).await;
+                report(&id, status.succeeded().await);
+            }
         }
         self.held().remove(&id);
+        // The place is free from here on.
+        drop(assignment.slot);
+    }
+
+    /// Goes on with an interview from its journal, again if that breaks down.
+    async fn resume(self: Arc<Self>, id: InterviewId, stops: Stops) {
+        for _ in 0..BREAKDOWNS_MAX {
+            let resuming =
+                self.conductor
+                    .clone()
+                    .resume(id.clone(), stops.clone(), async |_: &Outcome| ());
+            match contained(resuming).await {
+                Ok(outcome) => {
+                    tracing::info!(interview_id = %id, ?outcome, "left the room");
+                    break;
+                }
+                Err(Failure::Session(error)) => {
+                    tracing::error!(interview_id = %id, "{error}");
+                    break;
+                }
+                Err(Failure::Breakdown(cause)) => {
+                    tracing::error!(interview_id = %id, "the session broke down again: {cause}");
+                }
+            }
+        }
+        self.held().remove(&id);
+    }
+}
+
+/// Why a session came to no good end.
+enum Failure {
+    Session(SessionError),
+    /// Its code panicked.
+    Breakdown(String),
+}
+
+/// One session's panic is that session's alone.
+async fn contained(
+    session: impl Future<Output = Result<Outcome, SessionError>>,
+) -> Result<Outcome, Failure> {
+    match AssertUnwindSafe(session).catch_unwind().await {
+        Ok(result) => result.map_err(Failure::Session),
+        Err(panic) => Err(Failure::Breakdown(panic_text(panic.as_ref()).to_owned())),
     }
 }
 
@@ -201,7 +254,7 @@ impl JobDesk for Desk {
                 tracing::info!(interview_id = %id, room = offer.room, job_id = offer.job_id, plan, "the job is accepted");
                 Verdict::Accept {
                     identity: IDENTITY.into(),
-                    name: "Viva".into(),
+                    name: NAME.into(),
                     metadata: String::new(),
                     attributes: HashMap::new(),
                 }
@@ -232,13 +285,10 @@ impl JobDesk for Desk {
                     return;
                 }
             };
-        let stop = self.0.stop.child_token();
-        let held = Held {
-            job: offer.job_id.clone(),
-            since: Instant::now(),
-            stop: stop.clone(),
+        let Some(stops) = self.0.keep(&interview, Some(offer.job_id.clone())) else {
+            tracing::warn!(interview_id = %interview, job_id = offer.job_id, "the job can't be taken up: the interview is being held already");
+            return;
         };
-        self.0.held().insert(interview.clone(), held);
         let engagement = Engagement {
             interview,
             room: offer.room.clone(),
@@ -250,7 +300,7 @@ impl JobDesk for Desk {
         };
         self.0
             .sessions
-            .spawn(self.0.clone().hold(engagement, assignment, stop));
+            .spawn(self.0.clone().hold(engagement, assignment, stops));
     }
 
     fn lapsed(&self, job_id: &str) {
@@ -258,7 +308,12 @@ impl JobDesk for Desk {
     }
 
     fn terminated(&self, job_id: &str) {
-        if let Some(held) = self.0.held().values().find(|h| h.job == job_id) {
+        if let Some(held) = self
+            .0
+            .held()
+            .values()
+            .find(|h| h.job.as_deref() == Some(job_id))
+        {
             if held.since.elapsed() < JOINING {
                 tracing::warn!(
                     job_id,
@@ -267,41 +322,7 @@ impl JobDesk for Desk {
                 return;
             }
             tracing::warn!(job_id, "LiveKit ended the job");
-            held.stop.cancel();
+            held.dismissed.cancel();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_names_a_plan_in_json_or_by_itself() {
-        assert_eq!(JobMetadata::parse(""), Ok(JobMetadata::default()));
-        assert_eq!(
-            JobMetadata::parse(" rust-senior "),
-            Ok(JobMetadata {
-                plan: Some("rust-senior".into()),
-                candidate: None
-            })
-        );
-        let both = JobMetadata {
-            plan: Some("a".into()),
-            candidate: Some("ada".into()),
-        };
-        assert_eq!(
-            JobMetadata::parse(r#"{"plan":"a","candidate":"ada"}"#),
-            Ok(both)
-        );
-    }
-
-    #[test]
-    fn metadata_with_an_unknown_key_is_named() {
-        let error = JobMetadata::parse(r#"{"paln":"a"}"#).unwrap_err();
-        assert!(
-            error.contains("paln") && error.contains("\"plan\""),
-            "{error}"
-        );
     }
 }

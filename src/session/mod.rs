@@ -4,6 +4,13 @@ mod conduct;
 mod desk;
 mod ear;
 mod figures;
+mod live;
+mod metadata;
+mod venue;
 
-pub use conduct::{Conductor, Engagement, SessionError};
-pub use desk::Desk;
+pub use conduct::{Conductor, Engagement, Outcome, SessionError};
+pub use desk::{Desk, IDENTITY, NAME};
+pub use live::Stops;
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,7 @@ enum Command {
     Pause,
     Resume,
     Interrupt,
+    FinishSentence,
 }
 
 /// What of a segment the candidate heard.
@@ -132,6 +133,14 @@ impl Speaker {
         self.send(Command::Interrupt)
     }
 
+    /// Stops after the sentence that is being spoken, which is reported as ended with the part that was heard.
+    ///
+    /// # Errors
+    /// As [`Speaker::say`].
+    pub fn finish_sentence(&self) -> Result<(), SpeakerGone> {
+        self.send(Command::FinishSentence)
+    }
+
     fn send(&self, command: Command) -> Result<(), SpeakerGone> {
         self.commands.try_send(command).map_err(|_| SpeakerGone)
     }
@@ -172,7 +181,12 @@ impl Mouth {
                     None => return,
                     Some(Command::Say { segment, sentences }) => Some((segment, sentences)),
                     // Nothing is being spoken that could be held or stopped.
-                    Some(Command::Pause | Command::Resume | Command::Interrupt) => None,
+                    Some(
+                        Command::Pause
+                        | Command::Resume
+                        | Command::Interrupt
+                        | Command::FinishSentence,
+                    ) => None,
                 },
             };
             let Some((segment, sentences)) = next else {
@@ -226,6 +240,7 @@ impl Mouth {
         let mut started = false;
         let mut progress = (self.playout.played(), Instant::now());
         let mut paused = false;
+        let mut cut = false;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -265,6 +280,10 @@ impl Mouth {
                         self.flush().await;
                         return Outcome::Interrupted;
                     }
+                    Some(Command::FinishSentence) => {
+                        cut = !waiting.is_empty();
+                        waiting.clear();
+                    }
                 },
                 sound = next_sound(&mut stream), if wants_sound => match sound {
                     Some(Ok(pcm)) => {
@@ -298,7 +317,11 @@ impl Mouth {
             }
             let all_written = stream.is_none() && waiting.is_empty() && chunk.1 == chunk.0.len();
             if all_written && played == self.playout.written() {
-                return Outcome::Whole;
+                return if cut {
+                    Outcome::Interrupted
+                } else {
+                    Outcome::Whole
+                };
             }
             if progress.1.elapsed() > STANDSTILL {
                 self.playout.flush();

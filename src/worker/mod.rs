@@ -19,6 +19,7 @@ mod status;
 pub mod token;
 mod wire;
 
+pub use backoff::Backoff;
 pub use client::{Worker, WorkerOptions};
 pub use endpoint::BadUrl;
 pub use error::WorkerError;

@@ -24,6 +24,7 @@ use self::offers::Offers;
 use self::reports::Reports;
 use super::job::{JobOffer, Verdict};
 use super::slots::Slots;
+use super::token;
 use crate::config::Secret;
 
 /// The server hangs up on a worker that has not registered by then; it must also have answered.
@@ -41,9 +42,6 @@ pub const LOAD_INTERVAL: Duration = Duration::from_millis(2_500);
 /// whose load reaches its `target_load`, 0.7 unless configured: reported as it is, a load of 7 in 10
 /// interviews would leave three places empty for ever.
 pub const FREE_LOAD_MAX: f32 = 0.65;
-/// The attributes that clients know an agent by, the older and the newer.
-const AGENT_NAME_KEYS: [&str; 2] = ["lk.agent_name", "lk.agent.name"];
-
 /// A connection as the machine sees it.
 #[derive(Debug)]
 enum Link {
@@ -168,11 +166,7 @@ impl Protocol {
                 self.offers
                     .accept(job_id, &identity, now + ASSIGNMENT_LIMIT);
                 // The server sets the first of them itself; newer clients look for the second.
-                if !self.agent_name.is_empty() {
-                    for key in AGENT_NAME_KEYS {
-                        attributes.insert(key.to_owned(), self.agent_name.clone());
-                    }
-                }
+                attributes.extend(token::named(&self.agent_name));
                 self.send(ToServer::Availability(pb::AvailabilityResponse {
                     job_id: job_id.to_owned(),
                     available: true,

@@ -36,6 +36,14 @@ impl Slots {
         })
     }
 
+    /// Takes a place also when all are taken: for what goes on already and can't be refused.
+    pub fn take_beyond(&self) -> Slot {
+        self.taken.send_modify(|taken| *taken += 1);
+        Slot {
+            taken: Arc::clone(&self.taken),
+        }
+    }
+
     /// Places that are taken now.
     pub fn taken(&self) -> u32 {
         *self.taken.borrow()
@@ -79,6 +87,17 @@ mod tests {
         assert!(slots.take().is_none());
         drop(first);
         assert_eq!(slots.taken(), 1);
+        assert!(slots.take().is_some());
+    }
+
+    #[test]
+    fn who_can_not_be_refused_takes_a_place_that_is_not_there() {
+        let slots = Slots::new(1);
+        let (first, resumed) = (slots.take(), slots.take_beyond());
+        assert_eq!(slots.taken(), 2);
+        drop(first);
+        assert!(slots.take().is_none());
+        drop(resumed);
         assert!(slots.take().is_some());
     }
 

@@ -27,6 +27,17 @@ pub struct AgentIdentity {
     pub attributes: HashMap<String, String>,
 }
 
+/// The attributes that clients know an agent by, the older and the newer.
+const AGENT_NAME_KEYS: [&str; 2] = ["lk.agent_name", "lk.agent.name"];
+
+/// The attributes of an agent of this name; none where it has none.
+pub fn named(agent_name: &str) -> impl Iterator<Item = (String, String)> {
+    let keys = AGENT_NAME_KEYS
+        .iter()
+        .filter(move |_| !agent_name.is_empty());
+    keys.map(move |key| ((*key).to_owned(), agent_name.to_owned()))
+}
+
 /// Why a token could not be signed.
 #[derive(Debug, thiserror::Error)]
 #[error(

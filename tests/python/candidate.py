@@ -1,6 +1,8 @@
 """A candidate on LiveKit's official Python client, with its own C++ WebRTC: joins, answers with a recording, and prints what it got.
 
-Prints one JSON object:
+With --follow it stays, says nothing, and prints what it notices as it happens, one JSON object a line: at (Unix time, s) and
+  what: connected, onset (a loud sample after quiet), agents (how many there are), state, transcript (with who and text), left.
+Else it prints one JSON object:
   heard_ms        from being connected to the first loud sample of the interviewer, or null
   subscribed      the audio tracks that were subscribed to
   transcripts     every `lk.transcription` text stream: who, text, attributes
@@ -35,6 +37,7 @@ def arguments():
     parser.add_argument("--dtx", action="store_true", help="send nothing in silence")
     parser.add_argument("--mute-after", type=float, help="mute the microphone so many seconds into the recording, for good")
     parser.add_argument("--limit", type=float, default=60)
+    parser.add_argument("--follow", action="store_true", help="stay, say nothing, and tell what happens as it happens")
     return parser.parse_args()
 
 
@@ -56,8 +59,10 @@ class Candidate:
         self.tasks = []
 
     async def run(self):
-        room = rtc.Room()
+        room = self.room = rtc.Room()
         room.on("participant_connected", self.met)
+        room.on("participant_disconnected", self.parted)
+        room.on("disconnected", lambda reason: self.note("left", reason=str(reason)))
         room.on("participant_attributes_changed", self.attributes)
         room.on("track_subscribed", self.subscribed)
         room.register_text_stream_handler("lk.transcription", self.transcript)
@@ -69,6 +74,7 @@ class Candidate:
         )
         await room.connect(os.environ["LIVEKIT_URL"], token)
         self.connected_at = time.perf_counter()
+        self.note("connected")
         for participant in room.remote_participants.values():
             self.met(participant)
         source = rtc.AudioSource(self.rate, 1, queue_size_ms=100)
@@ -79,7 +85,7 @@ class Candidate:
         self.said = asyncio.Event()
         microphone = asyncio.create_task(self.microphone(source, track))
         try:
-            await asyncio.wait_for(self.interview(), self.args.limit)
+            await asyncio.wait_for(asyncio.Event().wait() if self.args.follow else self.interview(), self.args.limit)
         except TimeoutError:
             self.out["error"] = f"not done within {self.args.limit} s"
         microphone.cancel()
@@ -122,7 +128,19 @@ class Candidate:
                     self.said.set()
             await source.capture_frame(rtc.AudioFrame(samples.tobytes(), self.rate, 1, len(samples)))
 
+    def note(self, what, **more):
+        if self.args.follow:
+            print(json.dumps({"at": time.time(), "what": what, **more}), flush=True)
+
+    def count_agents(self):
+        agents = [p for p in self.room.remote_participants.values() if p.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT]
+        self.note("agents", count=len(agents))
+
+    def parted(self, participant):
+        self.count_agents()
+
     def met(self, participant):
+        self.count_agents()
         if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
             self.out["agent"] = {"identity": participant.identity, "attributes": sorted(participant.attributes)}
             self.state(participant.attributes.get("lk.agent.state"))
@@ -136,6 +154,7 @@ class Candidate:
         if state is None:
             return
         self.out["states"].append(state)
+        self.note("state", state=state)
         if state == "listening":
             self.listening.set()
         else:
@@ -159,6 +178,7 @@ class Candidate:
                     self.out["reply_ms"].append(round((now - self.ended_at) * 1000))
                     self.ended_at = None
                 self.onset.set()
+                self.note("onset")
             self.loud_at = now
 
     def transcript(self, reader, identity):
@@ -167,6 +187,7 @@ class Candidate:
     async def read(self, reader, identity):
         text = await reader.read_all()
         attributes = dict(reader.info.attributes)
+        self.note("transcript", who=identity, text=text, final=attributes.get("lk.transcription_final") == "true")
         self.out["transcripts"].append({"who": identity, "text": text, "attributes": attributes})
         if identity == self.args.identity and attributes.get("lk.transcription_final") == "true":
             self.understood.set()
@@ -174,4 +195,5 @@ class Candidate:
 
 candidate = Candidate(arguments())
 asyncio.run(candidate.run())
-print(json.dumps(candidate.out))
+if not candidate.args.follow:
+    print(json.dumps(candidate.out))

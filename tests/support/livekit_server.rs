@@ -110,6 +110,19 @@ impl LiveKitServer {
         )
     }
 
+    /// Deletes a room and sends everybody out of it.
+    pub fn delete_room(&self, name: &str) {
+        let grants = VideoGrants {
+            room_create: true,
+            ..VideoGrants::default()
+        };
+        self.api(
+            "RoomService/DeleteRoom",
+            &format!(r#"{{"room":"{name}"}}"#),
+            grants,
+        );
+    }
+
     /// Calls the server's API with a JSON body and gives the JSON of a good answer.
     pub fn api(&self, method: &str, json: &str, grants: VideoGrants) -> String {
         let token = AccessToken::with_api_key(&self.key, &self.secret)

@@ -19,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Service {
     directory: tempfile::TempDir,
     notify: UnixDatagram,
+    environment: HashMap<String, String>,
     child: Child,
     told: Vec<String>,
 }
@@ -77,19 +78,30 @@ impl Service {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
         );
-        let log = std::fs::File::create(directory.path().join("viva.log")).expect("a log file");
-        let child = viva(&environment)
-            .arg("serve")
-            .stdout(log.try_clone().expect("a second handle of the log"))
-            .stderr(log)
-            .spawn()
-            .expect("viva starts");
+        let child = spawn(&environment, directory.path());
         Self {
             directory,
             notify,
+            environment,
             child,
             told: Vec::new(),
         }
+    }
+
+    /// Kills it as a crash would.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+
+    /// Starts it again on the same state, as systemd would; it is not waited for.
+    pub fn start_again(&mut self) {
+        self.kill();
+        let mut buffer = [0; 4096];
+        while self.notify.recv(&mut buffer).is_ok() {}
+        self.told.clear();
+        self.child = spawn(&self.environment, self.directory.path());
     }
 
     /// The state directory.
@@ -220,10 +232,23 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _killed = self.child.kill();
-        let _reaped = self.child.wait();
+        self.kill();
     }
+}
+
+/// The service with its log at the end of the one before.
+fn spawn(environment: &HashMap<String, String>, directory: &Path) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("viva.log"))
+        .expect("a log file");
+    viva(environment)
+        .arg("serve")
+        .stdout(log.try_clone().expect("a second handle of the log"))
+        .stderr(log)
+        .spawn()
+        .expect("viva starts")
 }
 
 /// Runs the binary to its end with `extra` over [`environment`]: success, standard output, standard error.
