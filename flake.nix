@@ -6,13 +6,14 @@
   outputs =
     { self, nixpkgs }:
     let
+      inherit (nixpkgs) lib;
       systems = [
         "x86_64-linux"
         "aarch64-linux"
       ];
       eachSystem =
         perSystem:
-        nixpkgs.lib.genAttrs systems (
+        lib.genAttrs systems (
           system: perSystem (nixpkgs.legacyPackages.${system}.extend self.overlays.default)
         );
     in
@@ -26,17 +27,35 @@
         default = pkgs.viva;
         inherit (pkgs) viva;
         models = pkgs.viva-models;
+        oci = pkgs.callPackage ./nixos/oci.nix { };
       });
 
       apps = eachSystem (pkgs: {
         default = {
           type = "app";
-          program = nixpkgs.lib.getExe (pkgs.callPackage ./nixos/demo.nix { });
+          program = lib.getExe (pkgs.callPackage ./nixos/demo.nix { });
           meta.description = "Hold one interview on this machine with a simulated candidate";
         };
       });
 
-      checks = eachSystem (pkgs: pkgs.callPackages ./nixos/checks.nix { });
+      # The packages are those of this flake and its lock, whatever nixpkgs the machine itself is built from.
+      nixosModules.default =
+        { lib, pkgs, ... }:
+        {
+          imports = [ ./nixos/module.nix ];
+          services.viva = {
+            package = lib.mkDefault self.packages.${pkgs.stdenv.hostPlatform.system}.viva;
+            models = lib.mkDefault self.packages.${pkgs.stdenv.hostPlatform.system}.models;
+          };
+        };
+
+      checks = eachSystem (
+        pkgs:
+        pkgs.callPackages ./nixos/checks.nix {
+          inherit (lib) nixosSystem;
+          module = self.nixosModules.default;
+        }
+      );
 
       devShells = eachSystem (pkgs: {
         default = pkgs.callPackage ./nixos/shell.nix { };

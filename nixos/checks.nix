@@ -1,6 +1,10 @@
-# What `nix flake check` builds: the package, its lints, its format, and the tests that need loopback alone.
+# What `nix flake check` builds: the package, its lints, its format, the tests that need loopback alone, and the units of
+# the two example machines.
 {
   lib,
+  nixosSystem,
+  module,
+  pkgs,
   stdenv,
   callPackage,
   rustPlatform,
@@ -46,9 +50,44 @@ let
       '';
       installPhase = "touch $out";
     };
+
+  # The units of a machine, not the machine: what the module says is checked, its settings included.
+  unitsOf =
+    name: example:
+    let
+      inherit
+        (nixosSystem {
+          modules = [
+            module
+            example
+            {
+              nixpkgs.pkgs = pkgs;
+              system.stateVersion = "26.05";
+              # No disks and no boot loader, which an example has not.
+              boot.isContainer = true;
+            }
+          ];
+        })
+        config
+        ;
+      failed = lib.filter (assertion: !assertion.assertion) config.assertions;
+      units = lib.filterAttrs (unit: _: lib.hasPrefix "viva" unit) config.systemd.units;
+    in
+    assert lib.assertMsg (failed == [ ]) (
+      lib.concatMapStringsSep "\n" (assertion: assertion.message) failed
+    );
+    pkgs.linkFarm "viva-units-of-${name}" (
+      lib.mapAttrs (_: unit: unit.unit) units
+      // lib.mapAttrs' (path: file: lib.nameValuePair (baseNameOf path) file.source) (
+        lib.filterAttrs (path: _: lib.hasPrefix "viva/" path) config.environment.etc
+      )
+    );
 in
 {
   package = viva;
+
+  module-one-host = unitsOf "one-host" ./example/one-host.nix;
+  module-appliance = unitsOf "appliance" ./example/appliance.nix;
 
   clippy = check "clippy" {
     tools = [ clippy ];
