@@ -181,6 +181,7 @@ def a_process_that_hangs_is_replaced():
 def it_comes_back_from_twenty_kills():
     begun, kills = time.monotonic(), 0
     while kills < 20:
+        expect(time.monotonic() - begun < 10, f"twenty kills fall into 10 s; after {kills} it was {show('ActiveState')}")
         process = pid()
         if process != "0":
             os.kill(int(process), signal.SIGKILL)
@@ -188,7 +189,6 @@ def it_comes_back_from_twenty_kills():
             wait(lambda: pid() != process, 5, "systemd notices the kill")
         time.sleep(0.02)
     killing = time.monotonic() - begun
-    expect(killing <= 10, f"the kills fell into 10 s, not {killing:.1f}")
     begun = time.monotonic()
     wait(lambda: show("ActiveState") == "active" and http("/readyz") == 200, START_S_MAX, "it is ready")
     expect(int(show("NRestarts")) >= 20, "each kill was a restart")
@@ -331,6 +331,15 @@ def catches_hangup():
         raise Skipped("this program does not catch SIGHUP")
 
 
+def recover():
+    """After a failure: what comes next finds the service running, if anything can make it run."""
+    run("systemctl", "reset-failed", check=False)
+    try:
+        run("systemctl", "restart", UNIT, check=False, limit_s=45)
+    except subprocess.TimeoutExpired:
+        pass
+
+
 def main():
     version = run("systemctl", "--version").stdout.split()[1]
     print(f"The units under systemd {version}:", flush=True)
@@ -345,6 +354,7 @@ def main():
         except Exception as error:  # whatever it is, the others are still worth knowing
             failed += 1
             Path(f"/run/out/{behaviour.__name__}.log").write_text(run("journalctl", "--no-pager", "--lines=60", "--output=short-monotonic").stdout)
+            recover()
             print(f"  {RED}✗{OFF} {name}\n      {error if isinstance(error, AssertionError) else repr(error)}", flush=True)
         else:
             passed += 1
