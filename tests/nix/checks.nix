@@ -54,6 +54,10 @@ let
       "said: ${messages}";
 in
 {
+  vmTests = lib.mapAttrs (_: test: test.drvPath) (
+    lib.filterAttrs (_: lib.isDerivation) flake.legacyPackages.x86_64-linux.vmTests
+  );
+
   refused = lib.mapAttrs (_: verdict) machines.refused;
 
   holds = lib.mapAttrs (_: holds: holds { inherit evaluated flake failures; }) machines.holds;

@@ -11,30 +11,37 @@
 
       # What NixOS' own modules ask for, so that a whole machine can be looked at; the project's flake gets none of it.
       others = lib.importJSON ./others.json;
+
+      nixosSystem =
+        { modules, ... }:
+        import ./nixos/lib/eval-config.nix {
+          inherit lib;
+          system = null;
+          modules = modules ++ [
+            ./missing-options.nix
+            (
+              { lib, ... }:
+              {
+                nixpkgs.pkgs = lib.mkForce (
+                  import ./pkgs.nix {
+                    inherit lib others;
+                    system = "x86_64-linux";
+                  }
+                );
+              }
+            )
+          ];
+        };
     in
     {
       lib = lib // {
-        nixosSystem =
-          { modules, ... }:
-          import ./nixos/lib/eval-config.nix {
-            inherit lib;
-            system = null;
-            modules = modules ++ [
-              ./missing-options.nix
-              (
-                { lib, ... }:
-                {
-                  nixpkgs.pkgs = lib.mkForce (
-                    import ./pkgs.nix {
-                      inherit lib others;
-                      system = "x86_64-linux";
-                    }
-                  );
-                }
-              )
-            ];
-          };
+        inherit nixosSystem;
       };
-      legacyPackages = lib.genAttrs systems (system: import ./pkgs.nix { inherit lib system; });
+      legacyPackages = lib.genAttrs systems (
+        system:
+        import ./pkgs.nix {
+          inherit lib nixosSystem system;
+        }
+      );
     };
 }

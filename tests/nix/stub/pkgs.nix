@@ -4,6 +4,7 @@
   lib,
   system,
   others ? [ ],
+  nixosSystem ? null,
 }:
 
 let
@@ -226,6 +227,8 @@ lib.makeExtensible (
       buildLayeredImage = builder "image";
       caCertificates = named "certificates" { };
     };
+
+    testers.runNixOSTest = import ./run-nixos-test.nix { inherit lib named nixosSystem; };
 
     formats = lib.genAttrs [
       "configobj"

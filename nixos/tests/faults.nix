@@ -1,0 +1,87 @@
+# What happens to the service when something is taken from it.
+{
+  appliance,
+  candidate,
+  instances,
+  lib,
+  ...
+}:
+
+let
+  units = [ "viva.service" ] ++ lib.optional (instances == 2) "viva@2.service";
+in
+{
+  nodes = {
+    appliance = appliance { inherit instances; };
+    inherit candidate;
+  };
+
+  testScript = ''
+    units = ${builtins.toJSON units}
+    ports = {"viva.service": 8787, "viva@2.service": 8788}
+
+
+    def process(unit):
+        return appliance.succeed(f"systemctl show --value --property MainPID {unit}").strip()
+
+
+    def wait_ready(unit):
+        appliance.wait_until_succeeds(f"curl --silent --fail http://127.0.0.1:{ports[unit]}/readyz")
+
+
+    def wait_replaced(unit, before):
+        appliance.wait_until_succeeds(
+            f"pid=$(systemctl show --value --property MainPID {unit}); [ $pid != 0 ] && [ $pid != {before} ]"
+        )
+        wait_ready(unit)
+
+
+    start_all()
+    for unit in units:
+        appliance.wait_for_unit(unit)
+        wait_ready(unit)
+
+    with subtest("killed in the middle of an interview, it is ready again and has lost nothing that was written"):
+        candidate.wait_until_succeeds("curl --silent --fail http://appliance:7880")
+        candidate.execute("candidate interview-killed 3 >/tmp/killed.json 2>&1 &")
+        held = "curl --silent http://127.0.0.1:{}/healthz | grep --quiet '\"detail\":\"1 of'"
+        appliance.wait_until_succeeds(" || ".join(held.format(ports[unit]) for unit in units))
+        for unit in units:
+            before = process(unit)
+            appliance.succeed(f"kill -KILL {before}")
+            wait_replaced(unit, before)
+        for directory in ["viva", "viva-2"][: len(units)]:
+            appliance.succeed(f"VIVA_STATE_DIRECTORY=/var/lib/{directory} viva interviews --json")
+
+    with subtest("stopped, it is replaced by the watchdog"):
+        before = process("viva.service")
+        appliance.succeed(f"kill -STOP {before}")
+        wait_replaced("viva.service", before)
+        appliance.succeed("journalctl --unit viva.service | grep --quiet 'Watchdog timeout'")
+        appliance.fail("coredumpctl --no-pager list viva")
+
+    with subtest("without memory, it is ended by the kernel and comes back"):
+        before = process("viva.service")
+        appliance.succeed("systemctl set-property --runtime viva.service MemoryMax=16M MemorySwapMax=0")
+        appliance.wait_until_succeeds("journalctl --unit viva.service | grep --quiet 'OOM killer'")
+        appliance.succeed("systemctl set-property --runtime viva.service MemoryMax=2G")
+        wait_replaced("viva.service", before)
+
+    with subtest("without LiveKit it is ready, and registers when LiveKit is back"):
+        appliance.succeed("systemctl stop livekit.service")
+        before = process("viva.service")
+        appliance.succeed("systemctl restart viva.service")
+        wait_ready("viva.service")
+        appliance.succeed("systemctl start livekit.service")
+        appliance.wait_until_succeeds(
+            "systemctl show --value --property StatusText viva.service | grep --quiet 'registered with'"
+        )
+
+    with subtest("after the machine lost its power, it is ready by itself"):
+        appliance.crash()
+        appliance.start()
+        for unit in units:
+            appliance.wait_for_unit(unit)
+            wait_ready(unit)
+  '';
+}
