@@ -43,5 +43,5 @@ mod state;
 pub use action::{Action, actions};
 pub use decide::{Input, Now, decide};
 pub use event::{Event, Recorded};
-pub use id::InterviewId;
+pub use id::{INTERVIEW_ID_CHARS_MAX, InterviewId};
 pub use state::State;

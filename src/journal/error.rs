@@ -61,15 +61,27 @@ pub enum JournalError {
     },
     /// A later release has written the file.
     #[error(
-        "the journal {path} has schema {found}, and this release knows up to {known}; use the release that wrote it or a later one"
+        "the journal {path} has schema {found}, and this release, which knows up to {known}, can't read it; use the release that wrote it or a later one; {way_back}"
     )]
     TooNew {
         /// The file.
         path: PathBuf,
         /// The file's schema.
-        found: u32,
+        found: i64,
         /// The latest schema of this release.
-        known: u32,
+        known: i64,
+        /// Which copy an operator can go back to.
+        way_back: String,
+    },
+    /// The file is not migrated, because no copy of it could be kept.
+    #[error(
+        "no copy of the journal could be kept at {path} before its migration ({cause}), and without one it is not migrated; make room for it"
+    )]
+    NoCopy {
+        /// Where the copy would be.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
     },
     /// A migration was applied in another form than this release has it.
     #[error(
@@ -193,6 +205,11 @@ pub enum JournalError {
         /// SQLite's reason.
         cause: String,
     },
+    /// The disk is full; what is running can still be ended.
+    #[error(
+        "the disk of the journal is full, so no interview begins; make room and it goes on by itself"
+    )]
+    Full,
     /// A write failed, and with it the journal: after a failed `fsync` nobody knows what is on the disk.
     #[error(
         "the journal can't be written any more: {cause}; put the disk right and start Viva again"

@@ -4,12 +4,16 @@
 //! `fsync`; each writer is answered when that transaction is on disk. Readers open the file for themselves,
 //! also from another process, and never wait for the writer.
 
+mod ballast;
 mod chain;
+mod copies;
 mod error;
 mod lock;
+mod migrate;
 mod open;
 mod read;
 mod rows;
+mod witness;
 mod write;
 mod writer;
 
@@ -22,9 +26,12 @@ use tokio::sync::{oneshot, watch};
 
 use crate::interview::{Event, InterviewId, Recorded};
 
+pub use ballast::BALLAST_FILE;
+pub use copies::COPIES_DIRECTORY;
 pub use error::JournalError;
 pub use read::{JournalReader, Unsent};
 pub use rows::{Ended, InterviewRow, StoredEvent};
+pub use witness::{EPOCH_FILE, MARK_FILE, RESTORED_CAUSE};
 
 use write::{Write, Written};
 use writer::{Command, Reply, Writer};
@@ -43,6 +50,14 @@ pub struct Journal {
     queue: SyncSender<Command>,
     vitals: Arc<Mutex<Vitals>>,
     committed: watch::Receiver<u64>,
+    restored: Option<Arc<str>>,
+}
+
+/// How a journal is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JournalOptions {
+    /// Litestream replicates the file and makes the checkpoints.
+    pub litestream: bool,
 }
 
 /// An interview that begins.
@@ -97,6 +112,8 @@ pub struct Probe {
 pub enum Condition {
     /// Yes.
     Well,
+    /// The disk is full and the reserve is being used: what runs can be ended, nothing begins.
+    Full,
     /// No, because of this error; only a new start can help.
     Failed(JournalError),
     /// No, it was closed in good order.
@@ -119,12 +136,25 @@ impl Journal {
     /// The directory can't be written, another process writes this journal, the file is not a journal, is
     /// damaged or was written by a later release.
     pub fn open(directory: &Path) -> Result<Self, JournalError> {
-        Self::open_limited(directory, None)
+        Self::open_with(directory, JournalOptions::default())
+    }
+
+    /// Like [`open`](Self::open), kept in another way.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_with(directory: &Path, options: JournalOptions) -> Result<Self, JournalError> {
+        Self::open_limited(directory, options, None)
     }
 
     /// `pages_max` makes the file full at that size, for tests.
-    fn open_limited(directory: &Path, pages_max: Option<u32>) -> Result<Self, JournalError> {
-        let opened = open::open(directory)?;
+    fn open_limited(
+        directory: &Path,
+        options: JournalOptions,
+        pages_max: Option<u32>,
+    ) -> Result<Self, JournalError> {
+        let opened = open::open(directory, options)?;
+        let restored = opened.doubt.as_ref().map(ToString::to_string);
         if let Some(pages) = pages_max {
             open::limit_pages(&opened, pages)?;
         }
@@ -148,6 +178,7 @@ impl Journal {
             queue,
             vitals,
             committed,
+            restored: restored.map(Into::into),
         })
     }
 
@@ -261,6 +292,12 @@ impl Journal {
         self.write(Write::HoldBack { id, cause }).await
     }
 
+    /// Why the file was not taken for the one that was written last when it was opened, if it was not. Its
+    /// live interviews were set aside with [`RESTORED_CAUSE`].
+    pub fn restored(&self) -> Option<&str> {
+        self.restored.as_deref()
+    }
+
     /// Changes each time something was committed; closed when the journal is.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.committed.clone()
@@ -313,7 +350,7 @@ impl Journal {
         match &lock(&self.vitals).condition {
             Condition::Failed(error) => error.clone(),
             Condition::Closed => JournalError::Closed,
-            Condition::Well => JournalError::Failed {
+            Condition::Well | Condition::Full => JournalError::Failed {
                 cause: "the journal's thread has died".into(),
             },
         }

@@ -3,58 +3,41 @@
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
+use super::ballast::Ballast;
 use super::lock::WriterLock;
-use super::{JOURNAL_FILE, JournalError};
+use super::migrate::{META_SCHEMA, SCHEMA, migrate, unix_ms};
+use super::witness::{Doubt, Marker, doubt, settle, write_epoch};
+use super::{JOURNAL_FILE, JournalError, JournalOptions, copies};
 
 /// "VIVA": tells the journal from other programs' databases.
 pub(super) const APPLICATION_ID: i64 = 0x5649_5641;
 /// Litestream holds the write lock for a moment at its checkpoints, and asks for this value.
 pub(super) const BUSY_TIMEOUT_MS: u64 = 5_000;
 
-struct Migration {
-    name: &'static str,
-    sql: &'static str,
-}
-
-/// In order; the place of one, from 1, is the schema's number after it.
-const MIGRATIONS: [Migration; 2] = [
-    Migration {
-        name: "0001_journal",
-        sql: include_str!("../../migrations/sqlite/0001_journal.sql"),
-    },
-    Migration {
-        name: "0002_take_up",
-        sql: include_str!("../../migrations/sqlite/0002_take_up.sql"),
-    },
-];
-
-/// The schema of this release.
-pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
-
-/// Kept apart from the migrations, because it has to be there before the first.
-const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
-    version INTEGER NOT NULL PRIMARY KEY,
-    name TEXT NOT NULL,
-    sha256 BLOB NOT NULL,
-    applied_at_unix_ms INTEGER NOT NULL
-) STRICT";
+/// Pages in the WAL from which a commit also brings them into the file: 4 MiB.
+const CHECKPOINT_PAGES: u32 = 1_000;
+/// The same when Litestream makes the checkpoints: only should it be dead. 64 MiB.
+const CHECKPOINT_PAGES_WITH_LITESTREAM: u32 = 16_384;
 
 /// A journal that can be written.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
+    pub(super) marker: Marker,
+    pub(super) ballast: Ballast,
+    /// Why the file is not taken for the one that was written last.
+    pub(super) doubt: Option<Doubt>,
     /// After the connection, so that the file is closed before the lock is given up.
     pub(super) lock: WriterLock,
 }
 
-pub(super) fn open(directory: &Path) -> Result<Opened, JournalError> {
+pub(super) fn open(directory: &Path, options: JournalOptions) -> Result<Opened, JournalError> {
     let unwritable = |path: &Path, e: &std::io::Error| JournalError::Unwritable {
         path: path.to_owned(),
         cause: e.to_string(),
@@ -78,11 +61,24 @@ pub(super) fn open(directory: &Path) -> Result<Opened, JournalError> {
     let mut connection =
         Connection::open_with_flags(&path, flags).map_err(|e| opening(&path, &e))?;
     check_identity(&connection, &path)?;
-    prepare(&connection).map_err(|e| opening(&path, &e))?;
-    migrate(&mut connection, &path)?;
+    prepare(&connection, options).map_err(|e| opening(&path, &e))?;
+    migrate(&mut connection, &path, directory)?;
+    let doubt = examine(&mut connection, &path, directory)?;
+    copies::expire(directory);
+    let mut marker = Marker::open(directory)?;
+    if let Some(doubt) = &doubt {
+        tracing::error!(
+            "the journal {} is not the file that was written last: {doubt}; its live interviews are set aside until they are reconciled or `viva journal adopt` readmits them",
+            path.display()
+        );
+        marker.clear();
+    }
     Ok(Opened {
         connection,
         path,
+        marker,
+        ballast: Ballast::of(directory),
+        doubt,
         lock,
     })
 }
@@ -115,78 +111,71 @@ pub(super) fn check_identity(connection: &Connection, path: &Path) -> Result<i64
             path: path.to_owned(),
         });
     }
-    let known = MIGRATIONS.len() as i64;
-    if version > known {
+    let needed = min_reader(connection, version).map_err(|e| opening(path, &e))?;
+    if needed > SCHEMA {
+        let directory = path.parent().unwrap_or(Path::new("."));
         return Err(JournalError::TooNew {
             path: path.to_owned(),
-            found: u32::try_from(version).unwrap_or(u32::MAX),
-            known: MIGRATIONS.len() as u32,
+            found: version,
+            known: SCHEMA,
+            way_back: match copies::latest_for(directory, SCHEMA) {
+                Some(copy) => format!(
+                    "or put the copy from before its migration in its place, {}, which lacks what was written since",
+                    copy.display()
+                ),
+                None => "no copy from before its migration is kept".to_owned(),
+            },
         });
     }
     Ok(version)
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+/// The earliest release, by its schema, that may open the file.
+fn min_reader(connection: &Connection, version: i64) -> rusqlite::Result<i64> {
+    if version < META_SCHEMA {
+        return Ok(version);
+    }
+    let stored = connection
+        .query_row("SELECT min_reader FROM meta", [], |row| row.get(0))
+        .optional()?;
+    Ok(stored.unwrap_or(version))
+}
+
+fn prepare(connection: &Connection, options: JournalOptions) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    let pages = if options.litestream {
+        CHECKPOINT_PAGES_WITH_LITESTREAM
+    } else {
+        CHECKPOINT_PAGES
+    };
+    connection.pragma_update(None, "wal_autocheckpoint", pages)?;
     // The checkpoint at the last close would take frames away that Litestream has not copied yet.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    Ok(())
+    // After a failed fsync the kernel may hold pages of the WAL for clean that are not on the disk, and frames
+    // behind such a hole would be lost with the power. A checkpoint writes their content once more.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), JournalError> {
+/// Whether this is the file that was written last; if not, its live interviews are set aside.
+fn examine(
+    connection: &mut Connection,
+    path: &Path,
+    directory: &Path,
+) -> Result<Option<Doubt>, JournalError> {
     let failed = |e: rusqlite::Error| opening(path, &e);
+    let doubt = doubt(connection, directory).map_err(failed)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed)?;
-    transaction
-        .execute_batch(MIGRATIONS_TABLE)
-        .map_err(failed)?;
-    let applied: usize = transaction
-        .pragma_query_one(None, "user_version")
-        .map_err(failed)?;
-    for (at, migration) in MIGRATIONS.iter().enumerate() {
-        let version = at + 1;
-        let hash: [u8; 32] = Sha256::digest(migration.sql.as_bytes()).into();
-        if version <= applied {
-            let same: bool = transaction
-                .query_row(
-                    "SELECT count(*) = 1 FROM migrations WHERE version = ?1 AND sha256 = ?2",
-                    (version, hash),
-                    |row| row.get(0),
-                )
-                .map_err(failed)?;
-            if !same {
-                return Err(JournalError::MigrationDiffers {
-                    path: path.to_owned(),
-                    name: migration.name.to_owned(),
-                });
-            }
-            continue;
-        }
-        transaction.execute_batch(migration.sql).map_err(failed)?;
-        transaction
-            .execute(
-                "INSERT INTO migrations (version, name, sha256, applied_at_unix_ms) VALUES (?1, ?2, ?3, ?4)",
-                (version, migration.name, hash, unix_ms()),
-            )
-            .map_err(failed)?;
+    let epoch = settle(&transaction, doubt.as_ref(), unix_ms()).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    if let Some(epoch) = epoch {
+        write_epoch(directory, &epoch)?;
     }
-    transaction
-        .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(failed)?;
-    // Written even when it stays the same: a disk that can't be written shows now, not in an interview.
-    transaction
-        .pragma_update(None, "user_version", MIGRATIONS.len())
-        .map_err(failed)?;
-    transaction.commit().map_err(failed)
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(0))
+    Ok(doubt)
 }
 
 /// SQLite's error at opening, told apart by what has to be done about it.

@@ -67,7 +67,8 @@ async fn with_three_events(directory: &Path) {
 #[tokio::test]
 async fn a_full_disk_stops_the_journal_and_loses_nothing_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
-    let journal = Journal::open_limited(directory.path(), Some(24)).unwrap();
+    let journal =
+        Journal::open_limited(directory.path(), JournalOptions::default(), Some(24)).unwrap();
     journal.begin(begun("a")).await.unwrap();
     let mut acknowledged = 0;
     let error = loop {
@@ -95,7 +96,8 @@ async fn a_full_disk_stops_the_journal_and_loses_nothing_acknowledged() {
 async fn a_start_on_a_full_disk_says_so() {
     let directory = tempfile::tempdir().unwrap();
     with_three_events(directory.path()).await;
-    let journal = Journal::open_limited(directory.path(), Some(1)).unwrap();
+    let journal =
+        Journal::open_limited(directory.path(), JournalOptions::default(), Some(1)).unwrap();
     let error = journal
         .begin(NewInterview {
             room: "r".repeat(9000),
@@ -147,7 +149,10 @@ async fn an_event_can_not_be_changed_by_mistake() {
 async fn a_file_of_a_later_release_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     with_three_events(directory.path()).await;
-    tamper(directory.path(), "PRAGMA user_version = 99");
+    tamper(
+        directory.path(),
+        "PRAGMA user_version = 99; UPDATE meta SET min_reader = 99",
+    );
     let too_new = |e: JournalError| matches!(e, JournalError::TooNew { found: 99, .. });
     assert!(too_new(Journal::open(directory.path()).unwrap_err()));
     assert!(too_new(JournalReader::open(directory.path()).unwrap_err()));
@@ -168,7 +173,7 @@ async fn a_migration_that_was_another_one_is_refused() {
 #[tokio::test]
 async fn a_lock_held_by_another_program_is_an_error_that_passes() {
     let directory = tempfile::tempdir().unwrap();
-    let opened = open::open(directory.path()).unwrap();
+    let opened = open::open(directory.path(), JournalOptions::default()).unwrap();
     // Less patience than the real one has, for a test that does not take five seconds.
     opened
         .connection
@@ -189,6 +194,7 @@ async fn a_lock_held_by_another_program_is_an_error_that_passes() {
         queue,
         vitals,
         committed,
+        restored: None,
     };
 
     let stranger = rusqlite::Connection::open(directory.path().join(JOURNAL_FILE)).unwrap();
@@ -208,7 +214,7 @@ async fn a_lock_held_by_another_program_is_an_error_that_passes() {
 #[tokio::test]
 async fn one_wrong_write_in_a_group_does_not_touch_the_others() {
     let directory = tempfile::tempdir().unwrap();
-    let mut opened = open::open(directory.path()).unwrap();
+    let mut opened = open::open(directory.path(), JournalOptions::default()).unwrap();
     let mut heads = std::collections::HashMap::new();
     let rows = |events: Vec<Recorded>| {
         events

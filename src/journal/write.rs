@@ -6,8 +6,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 use sha2::{Digest, Sha256};
 
 use super::chain::{Hash, Link, genesis, link};
-use super::open::SCHEMA;
+use super::migrate::SCHEMA;
 use super::rows::{InterviewRow, StoredEvent, events_after, interview, plan, verify};
+use super::witness::Mark;
 use super::{JournalError, NewInterview, Row, TakenUp};
 use crate::interview::InterviewId;
 
@@ -52,6 +53,16 @@ impl Write {
         match self {
             Self::Append { rows, .. } => rows.len() as u64,
             _ => 0,
+        }
+    }
+
+    pub(super) fn last_event(&self) -> Option<Mark> {
+        match self {
+            Self::Append { id, rows } => rows.last().map(|row| Mark {
+                interview: id.clone(),
+                seq: row.seq,
+            }),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
 use tokio::sync::{oneshot, watch};
@@ -13,6 +13,9 @@ use super::{Condition, JournalError, Vitals, lock, micros};
 
 /// Commands in one transaction, at most: it stays short, and a reader's view young.
 const GROUP_MAX: usize = 256;
+
+/// A full disk is tried again this often: making room takes a person.
+const REFILL_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) type Reply = oneshot::Sender<Result<Written, JournalError>>;
 
@@ -29,26 +32,30 @@ type Waiting = (Write, Reply);
 pub(super) struct Writer {
     opened: Opened,
     vitals: Arc<Mutex<Vitals>>,
-    committed: watch::Sender<u64>,
+    commits: watch::Sender<u64>,
     heads: Heads,
+    /// The disk is full and the ballast is gone or going: when to try again.
+    full_until: Option<Instant>,
 }
 
 impl Writer {
     pub(super) fn new(
         opened: Opened,
         vitals: Arc<Mutex<Vitals>>,
-        committed: watch::Sender<u64>,
+        commits: watch::Sender<u64>,
     ) -> Self {
         Self {
             opened,
             vitals,
-            committed,
+            commits,
             heads: Heads::new(),
+            full_until: None,
         }
     }
 
     /// Works until it is told to close, until nobody can tell it anything, or until a write fails.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        self.load_ballast();
         let mut closing = None;
         let mut condition = Condition::Closed;
         while closing.is_none() {
@@ -74,34 +81,33 @@ impl Writer {
 
     /// Writes the group and answers each of its senders.
     fn commit(&mut self, group: Vec<Waiting>) -> Result<(), JournalError> {
+        if self.full_until.is_some_and(|until| until <= Instant::now()) {
+            self.load_ballast();
+        }
+        let group = self.admitted(group);
         if group.is_empty() {
             return Ok(());
         }
         let started = Instant::now();
         lock(&self.vitals).committing_since = Some(started);
-        let writes = group.iter().map(|(write, _)| write);
-        let written = write_group(&mut self.opened.connection, &mut self.heads, writes);
-        {
-            let mut vitals = lock(&self.vitals);
-            vitals.committing_since = None;
-            if let Ok(results) = &written {
-                let events = group.iter().zip(results).filter(|(_, r)| r.is_ok());
-                vitals.commits += 1;
-                vitals.events += events.map(|((write, _), _)| write.events()).sum::<u64>();
-                vitals.last_commit_us = Some(micros(started.elapsed()));
-            }
+        let mut written = self.write(&group);
+        if is(&written, ErrorCode::DiskFull) && self.opened.ballast.drop_it() {
+            tracing::error!(
+                "the journal's disk is full; its reserve is given up, no interview begins until there is room"
+            );
+            self.set_full();
+            written = self.write(&group);
         }
+        lock(&self.vitals).committing_since = None;
         match written {
             Ok(results) => {
-                self.committed.send_modify(|commits| *commits += 1);
+                self.committed(&group, &results, started.elapsed());
                 for ((_, reply), result) in group.into_iter().zip(results) {
                     answer(reply, result);
                 }
                 Ok(())
             }
             Err(error) => {
-                // Whatever is in memory may be ahead of the file.
-                self.heads.clear();
                 let busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
                 let cause = format!("{}: {error}", self.opened.path.display());
                 let told = if busy {
@@ -121,6 +127,78 @@ impl Writer {
         }
     }
 
+    fn write(&mut self, group: &[Waiting]) -> rusqlite::Result<Vec<Result<Written, JournalError>>> {
+        let writes = group.iter().map(|(write, _)| write);
+        let written = write_group(&mut self.opened.connection, &mut self.heads, writes);
+        if written.is_err() {
+            // Whatever is in memory may be ahead of the file.
+            self.heads.clear();
+        }
+        written
+    }
+
+    /// It is on disk: that is noted before anybody is told.
+    fn committed(
+        &mut self,
+        group: &[Waiting],
+        results: &[Result<Written, JournalError>],
+        took: Duration,
+    ) {
+        let done = || {
+            let both = group.iter().zip(results);
+            both.filter(|(_, result)| result.is_ok())
+                .map(|((write, _), _)| write)
+        };
+        if let Some(mark) = done().filter_map(Write::last_event).last() {
+            self.opened.marker.note(&mark);
+        }
+        let mut vitals = lock(&self.vitals);
+        vitals.commits += 1;
+        vitals.events += done().map(Write::events).sum::<u64>();
+        vitals.last_commit_us = Some(micros(took));
+        drop(vitals);
+        self.commits.send_modify(|commits| *commits += 1);
+    }
+
+    /// On a full disk no interview begins; the others have what is left to themselves.
+    fn admitted(&self, group: Vec<Waiting>) -> Vec<Waiting> {
+        if self.full_until.is_none() {
+            return group;
+        }
+        let (refused, admitted) = group
+            .into_iter()
+            .partition(|(write, _)| matches!(write, Write::Begin(_)));
+        let refused: Vec<Waiting> = refused;
+        for (_, reply) in refused {
+            answer(reply, Err(JournalError::Full));
+        }
+        admitted
+    }
+
+    fn load_ballast(&mut self) {
+        match self.opened.ballast.load() {
+            Ok(()) => {
+                if self.full_until.take().is_some() {
+                    tracing::info!("there is room for the journal again");
+                    lock(&self.vitals).condition = Condition::Well;
+                }
+            }
+            Err(e) => {
+                if self.full_until.is_none() {
+                    tracing::error!(
+                        "there is no room for the journal's reserve ({e}); no interview begins until there is"
+                    );
+                }
+                self.set_full();
+            }
+        }
+    }
+
+    fn set_full(&mut self) {
+        self.full_until = Some(Instant::now() + REFILL_INTERVAL);
+        lock(&self.vitals).condition = Condition::Full;
+    }
+
     /// Closes the file, then answers all that still waits.
     fn finish(self, condition: Condition, closing: Option<Reply>, commands: &Receiver<Command>) {
         let Self { opened, vitals, .. } = self;
@@ -128,6 +206,7 @@ impl Writer {
             connection,
             lock: held,
             path,
+            ..
         } = opened;
         let closed = connection.close().map_err(|(_, e)| e);
         drop(held);
@@ -141,7 +220,7 @@ impl Writer {
         lock(&vitals).condition = condition.clone();
         let told = match condition {
             Condition::Failed(error) => error,
-            Condition::Closed | Condition::Well => JournalError::Closed,
+            Condition::Closed | Condition::Well | Condition::Full => JournalError::Closed,
         };
         if let Some(reply) = closing {
             let result = if told == JournalError::Closed {
@@ -156,6 +235,10 @@ impl Writer {
             answer(reply, Err(told.clone()));
         }
     }
+}
+
+fn is<T>(result: &rusqlite::Result<T>, code: ErrorCode) -> bool {
+    matches!(result, Err(e) if e.sqlite_error_code() == Some(code))
 }
 
 /// A sender that has gone away does not need the answer: what it wrote is in the journal all the same.
