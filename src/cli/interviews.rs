@@ -26,9 +26,11 @@ struct Entry<'a> {
     begun_at_unix_ms: u64,
     ended_at_unix_ms: Option<u64>,
     end_reason: Option<&'a str>,
+    events: u64,
+    candidate: Option<&'a str>,
+    attempts: u32,
     /// Why it is not taken up again, where it is not.
     set_aside: Option<&'a str>,
-    events: u64,
 }
 
 impl<'a> From<&'a InterviewRow> for Entry<'a> {
@@ -42,8 +44,10 @@ impl<'a> From<&'a InterviewRow> for Entry<'a> {
             begun_at_unix_ms: row.begun_at_unix_ms,
             ended_at_unix_ms: row.ended.as_ref().map(|e| e.at_unix_ms),
             end_reason: row.ended.as_ref().map(|e| e.reason.as_str()),
-            set_aside: row.set_aside.as_deref(),
             events: row.events,
+            candidate: row.candidate.as_deref(),
+            attempts: row.attempts,
+            set_aside: row.set_aside.as_deref(),
         }
     }
 }
@@ -69,7 +73,7 @@ pub(super) fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
             tenths_of_minutes(end.saturating_sub(entry.begun_at_unix_ms))
         });
         let (end, style) = match entry.end_reason {
-            None if entry.set_aside.is_some() => ("set aside", Style::new().red()),
+            None if entry.set_aside.is_some() => ("set aside", Style::new().yellow().bold()),
             None => ("live", Style::new().green()),
             Some("completed") => ("completed", Style::new()),
             Some(other) => (other, Style::new().yellow()),
@@ -81,6 +85,9 @@ pub(super) fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
             column(end, 16, style),
             dim(entry.plan)
         ));
+        if let (None, Some(cause)) = (entry.end_reason, entry.set_aside) {
+            line(format_args!("{:width$}  {}", "", dim(cause)));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

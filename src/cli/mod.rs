@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod interviews;
+mod journal;
 mod models;
 mod report;
 mod serve;
@@ -47,6 +48,8 @@ enum Command {
     Report(report::Args),
     /// List the interviews in the journal.
     Interviews(interviews::Args),
+    /// Check the journal, carry interviews out of it and into it, and readmit them.
+    Journal(journal::Args),
     /// List and verify the pinned model files.
     Models(models::Args),
 }
@@ -68,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(args, &config, &env),
         Command::Report(args) => report::run(args, &config),
         Command::Interviews(args) => interviews::run(args, &config),
+        Command::Journal(args) => journal::run(args, &config),
         Command::Models(args) => models::run(args, &config),
     };
     match result {
@@ -92,6 +96,14 @@ fn fail(error: &(dyn std::error::Error + 'static), code: u8) -> ExitCode {
     }
     style::error(&message);
     ExitCode::from(code)
+}
+
+/// The wall clock; before 1970 it is 1970.
+fn unix_ms() -> u64 {
+    let since_1970 = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The runtime of everything that is not media: few threads, since none of them computes.

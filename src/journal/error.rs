@@ -125,6 +125,16 @@ pub enum JournalError {
         /// Why.
         cause: String,
     },
+    /// What comes from elsewhere and what is here can't both be true.
+    #[error(
+        "the interview {id} that comes from elsewhere is not the one of this journal: {what}; nothing of it is taken in"
+    )]
+    Conflict {
+        /// Its name.
+        id: InterviewId,
+        /// Where they differ.
+        what: String,
+    },
     /// An acknowledgement of an event that the journal does not have.
     #[error(
         "the interview {id} has no event {seq} of term {term} to acknowledge; the file may be older than its replica"

@@ -41,10 +41,11 @@ impl WriterLock {
             }
             Err(TryLockError::Error(e)) => return Err(unwritable(e)),
         }
-        file.set_len(0)
+        // For the message to others alone: on a full disk the lock holds all the same.
+        let _ = file
+            .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
-            .and_then(|_| writeln!(file, "{}", std::process::id()))
-            .map_err(unwritable)?;
+            .and_then(|_| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
 }

@@ -4,7 +4,9 @@
 //! `fsync`; each writer is answered when that transaction is on disk. Readers open the file for themselves,
 //! also from another process, and never wait for the writer.
 
+mod arrive;
 mod ballast;
+mod carry;
 mod chain;
 mod copies;
 mod error;
@@ -13,6 +15,7 @@ mod migrate;
 mod open;
 mod read;
 mod rows;
+mod salvage;
 mod witness;
 mod write;
 mod writer;
@@ -26,11 +29,14 @@ use tokio::sync::{oneshot, watch};
 
 use crate::interview::{Event, InterviewId, Recorded};
 
+pub use arrive::IMPORTED_CAUSE;
 pub use ballast::BALLAST_FILE;
+pub use carry::{Arrival, Arrived, CarriedEvent, CarriedInterview, Line};
 pub use copies::COPIES_DIRECTORY;
 pub use error::JournalError;
 pub use read::{JournalReader, Unsent};
 pub use rows::{Ended, InterviewRow, StoredEvent};
+pub use salvage::{Examination, Examined, Salvaged};
 pub use witness::{EPOCH_FILE, MARK_FILE, RESTORED_CAUSE};
 
 use write::{Write, Written};
@@ -223,9 +229,26 @@ impl Journal {
     pub async fn take_up(&self, id: &InterviewId) -> Result<TakenUp, JournalError> {
         match self.send_write(Write::TakeUp { id: id.clone() }).await? {
             Written::TakenUp(taken) => Ok(*taken),
-            Written::Nothing => Err(JournalError::Failed {
-                cause: "the journal's thread gave the answer to another question".into(),
-            }),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    /// Takes in an interview, or events of it, that come from elsewhere. What is here already is compared,
+    /// what is missing is added behind it with its own terms and hashes. An interview that was not here
+    /// before and is not over is set aside with [`IMPORTED_CAUSE`].
+    ///
+    /// # Errors
+    /// The interview or an event is another one here, there is a gap before the first one that is missing
+    /// here, the chain does not hold, or the journal can't be written; nothing of it is taken in then.
+    pub async fn arrive(&self, arrival: Arrival, at_unix_ms: u64) -> Result<Arrived, JournalError> {
+        let arrival = Box::new(arrival);
+        let write = Write::Arrive {
+            arrival,
+            at_unix_ms,
+        };
+        match self.send_write(write).await? {
+            Written::Arrived(arrived) => Ok(arrived),
+            _ => Err(wrong_answer()),
         }
     }
 
@@ -389,6 +412,12 @@ impl Row {
                 _ => None,
             },
         })
+    }
+}
+
+fn wrong_answer() -> JournalError {
+    JournalError::Failed {
+        cause: "the journal's thread gave the answer to another question".into(),
     }
 }
 

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::ballast::Ballast;
 use super::lock::WriterLock;
 use super::migrate::{META_SCHEMA, SCHEMA, migrate, unix_ms};
-use super::witness::{Doubt, Marker, doubt, settle, write_epoch};
+use super::witness::{Doubt, Marker, Unsettled, doubt, settle};
 use super::{JOURNAL_FILE, JournalError, JournalOptions, copies};
 
 /// "VIVA": tells the journal from other programs' databases.
@@ -38,6 +38,20 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(directory: &Path, options: JournalOptions) -> Result<Opened, JournalError> {
+    match open_once(directory, options) {
+        // What was live can still be taken up and ended in the room that the reserve leaves. That there is no
+        // room for the WAL's index shows as an I/O error like any other.
+        Err(cause @ (JournalError::Full | JournalError::Open { .. }))
+            if Ballast::of(directory).drop_it() =>
+        {
+            tracing::error!("{cause}; the reserve is given up to open the journal");
+            open_once(directory, options)
+        }
+        opened => opened,
+    }
+}
+
+fn open_once(directory: &Path, options: JournalOptions) -> Result<Opened, JournalError> {
     let unwritable = |path: &Path, e: &std::io::Error| JournalError::Unwritable {
         path: path.to_owned(),
         cause: e.to_string(),
@@ -167,14 +181,10 @@ fn examine(
 ) -> Result<Option<Doubt>, JournalError> {
     let failed = |e: rusqlite::Error| opening(path, &e);
     let doubt = doubt(connection, directory).map_err(failed)?;
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
-    let epoch = settle(&transaction, doubt.as_ref(), unix_ms()).map_err(failed)?;
-    transaction.commit().map_err(failed)?;
-    if let Some(epoch) = epoch {
-        write_epoch(directory, &epoch)?;
-    }
+    settle(connection, directory, doubt.as_ref(), unix_ms()).map_err(|e| match e {
+        Unsettled::Epoch(error) => error,
+        Unsettled::File(error) => failed(error),
+    })?;
     Ok(doubt)
 }
 
@@ -185,7 +195,8 @@ pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> JournalError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             JournalError::Damaged { path, cause }
         }
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::DiskFull) => {
+        Some(ErrorCode::DiskFull) => JournalError::Full,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             JournalError::Unwritable { path, cause }
         }
         Some(ErrorCode::DatabaseBusy) => JournalError::Locked { cause },

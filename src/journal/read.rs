@@ -187,6 +187,14 @@ impl JournalReader {
             })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn schema(&self) -> i64 {
+        self.schema
+    }
+
     fn list(&self, rest: &str) -> Result<Vec<InterviewRow>, JournalError> {
         let query = || -> rusqlite::Result<Vec<_>> {
             self.connection

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 
 use super::JournalError;
@@ -112,14 +112,14 @@ impl Marker {
     }
 }
 
-/// Compares the file with what is known about it outside. Nothing speaks against a file that is new.
+/// Compares the file with what is known about it outside. A file without an epoch is new, or
+/// older than epochs are, and is judged by the mark alone.
 pub(super) fn doubt(connection: &Connection, directory: &Path) -> rusqlite::Result<Option<Doubt>> {
     let inside: Option<String> =
         connection.query_row("SELECT epoch FROM meta", [], |row| row.get(0))?;
     let outside = read(&directory.join(EPOCH_FILE));
     match (inside, outside) {
         (Some(_), None) => return Ok(Some(Doubt::NoEpochBeside)),
-        (None, Some(_)) => return Ok(Some(Doubt::OtherEpoch)),
         (Some(inside), Some(outside)) if inside != outside.trim() => {
             return Ok(Some(Doubt::OtherEpoch));
         }
@@ -140,35 +140,50 @@ pub(super) fn doubt(connection: &Connection, directory: &Path) -> rusqlite::Resu
     Ok((last.unwrap_or(0) < mark.seq).then_some(Doubt::EventMissing(mark)))
 }
 
-/// Sets the live interviews aside if there is a doubt, and gives the file an epoch if it needs one. Returns
-/// the epoch for [`write_epoch`], where it is a new one.
+/// Sets the live interviews aside if there is a doubt, and gives the file a new epoch if it needs one. The
+/// file beside it is written first: a process that is killed between the two finds the same doubt again, and
+/// a new journal without an epoch has none to be doubted for.
 pub(super) fn settle(
-    connection: &Connection,
+    connection: &mut Connection,
+    directory: &Path,
     doubt: Option<&Doubt>,
     now_unix_ms: u64,
-) -> rusqlite::Result<Option<String>> {
+) -> Result<(), Unsettled> {
+    let inside: Option<String> =
+        connection.query_row("SELECT epoch FROM meta", [], |row| row.get(0))?;
+    if inside.is_some() && doubt.is_none() {
+        return Ok(());
+    }
+    let epoch: String =
+        connection.query_row("SELECT lower(hex(randomblob(16)))", [], |row| row.get(0))?;
+    write_epoch(directory, &epoch).map_err(Unsettled::Epoch)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if doubt.is_some() {
-        connection.execute(
+        transaction.execute(
             "UPDATE interviews SET set_aside = ?1, set_aside_at_unix_ms = ?2
              WHERE ended_at_unix_ms IS NULL AND set_aside IS NULL",
             (RESTORED_CAUSE, now_unix_ms),
         )?;
     }
-    let inside: Option<String> =
-        connection.query_row("SELECT epoch FROM meta", [], |row| row.get(0))?;
-    if inside.is_some() && doubt.is_none() {
-        return Ok(None);
-    }
-    let epoch = connection.query_row("SELECT lower(hex(randomblob(16)))", [], |row| {
-        row.get::<_, String>(0)
-    })?;
-    connection.execute("UPDATE meta SET epoch = ?1", [&epoch])?;
-    Ok(Some(epoch))
+    transaction.execute("UPDATE meta SET epoch = ?1", [&epoch])?;
+    Ok(transaction.commit()?)
 }
 
-/// After the database has it. A process that is killed between the two finds a doubt at its next start and
-/// sets the live interviews aside, which is the safe side.
-pub(super) fn write_epoch(directory: &Path, epoch: &str) -> Result<(), JournalError> {
+/// Why a file has no epoch of its own.
+pub(super) enum Unsettled {
+    /// It can't be written beside the file.
+    Epoch(JournalError),
+    /// It can't be written into the file.
+    File(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Unsettled {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+fn write_epoch(directory: &Path, epoch: &str) -> Result<(), JournalError> {
     let path = directory.join(EPOCH_FILE);
     let new = directory.join(format!("{EPOCH_FILE}.new"));
     let write = || -> std::io::Result<()> {

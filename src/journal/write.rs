@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 use sha2::{Digest, Sha256};
 
+use super::arrive::arrive;
+use super::carry::{Arrival, Arrived};
 use super::chain::{Hash, Link, genesis, link};
 use super::migrate::SCHEMA;
 use super::rows::{InterviewRow, StoredEvent, events_after, interview, plan, verify};
@@ -36,6 +38,10 @@ pub(super) enum Write {
     },
     Readmit {
         id: InterviewId,
+    },
+    Arrive {
+        arrival: Box<Arrival>,
+        at_unix_ms: u64,
     },
     Acknowledge {
         id: InterviewId,
@@ -72,6 +78,7 @@ impl Write {
 pub(super) enum Written {
     Nothing,
     TakenUp(Box<TakenUp>),
+    Arrived(Arrived),
 }
 
 /// The last event of each interview that is being written.
@@ -80,14 +87,14 @@ pub(super) type Heads = HashMap<InterviewId, Head>;
 /// The last event of an interview.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
-    term: u64,
-    seq: u64,
-    hash: Hash,
-    ended: bool,
+    pub(super) term: u64,
+    pub(super) seq: u64,
+    pub(super) hash: Hash,
+    pub(super) ended: bool,
 }
 
 /// Why a write has no effect.
-enum Trouble {
+pub(super) enum Trouble {
     /// This one is wrong; the others are not.
     Refused(JournalError),
     /// The file can't be relied on.
@@ -165,6 +172,13 @@ fn perform(connection: &Connection, heads: &mut Heads, write: &Write) -> Result<
             live(connection, id)?;
             let sql = "UPDATE interviews SET set_aside = NULL, set_aside_at_unix_ms = NULL, attempts = 0 WHERE id = ?1";
             connection.prepare_cached(sql)?.execute([id.as_str()])?;
+        }
+        Write::Arrive {
+            arrival,
+            at_unix_ms,
+        } => {
+            let arrived = arrive(connection, heads, arrival, *at_unix_ms)?;
+            return Ok(Written::Arrived(arrived));
         }
         Write::Acknowledge { id, term, seq } => acknowledge(connection, id, *term, *seq)?,
         Write::HoldBack { id, cause } => {
@@ -265,23 +279,42 @@ fn acknowledge(
     Ok(())
 }
 
-fn begin(connection: &Connection, new: &NewInterview) -> Result<(), Trouble> {
-    let actual: String = Sha256::digest(new.plan_body.as_bytes())
+/// Stores the text of a plan, which has to have its hash.
+pub(super) fn store_plan(
+    connection: &Connection,
+    name: &str,
+    hash: &str,
+    body: &str,
+    at_unix_ms: u64,
+) -> Result<(), Trouble> {
+    let actual: String = Sha256::digest(body.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    if actual != new.plan_hash {
-        return Err(Trouble::Refused(JournalError::PlanDiffers {
-            name: new.plan_name.clone(),
-            given: new.plan_hash.clone(),
+    if actual != hash {
+        return Err(JournalError::PlanDiffers {
+            name: name.to_owned(),
+            given: hash.to_owned(),
             actual,
-        }));
+        }
+        .into());
     }
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO plans (hash, body, stored_at_unix_ms) VALUES (?1, ?2, ?3)",
         )?
-        .execute((&new.plan_hash, &new.plan_body, new.at_unix_ms))?;
+        .execute((hash, body, at_unix_ms))?;
+    Ok(())
+}
+
+fn begin(connection: &Connection, new: &NewInterview) -> Result<(), Trouble> {
+    store_plan(
+        connection,
+        &new.plan_name,
+        &new.plan_hash,
+        &new.plan_body,
+        new.at_unix_ms,
+    )?;
     let added = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO interviews (id, room, plan_name, plan_hash, term, begun_at_unix_ms, candidate)
@@ -377,7 +410,7 @@ fn append(
 }
 
 /// The last event of an interview as the file has it.
-fn find_head(connection: &Connection, id: &InterviewId) -> Result<Head, Trouble> {
+pub(super) fn find_head(connection: &Connection, id: &InterviewId) -> Result<Head, Trouble> {
     let interview = connection
         .prepare_cached(
             "SELECT term, plan_hash, ended_at_unix_ms IS NOT NULL FROM interviews WHERE id = ?1",
