@@ -79,8 +79,10 @@ impl fmt::Debug for IceCandidate {
 /// The fields of a candidate line that decisions are made on (RFC 8839, section 5.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CandidateFields {
-    /// Whether the transport is UDP; TCP candidates are known and unused.
+    /// Whether the transport is UDP.
     pub udp: bool,
+    /// Whether one connects to it over TCP.
+    pub tcp_passive: bool,
     /// The address, where it is a literal one; mDNS names are not.
     pub address: Option<IpAddr>,
 }
@@ -107,7 +109,17 @@ impl CandidateFields {
             return Err("the candidate's type is not marked by typ");
         }
         word("the candidate's type is empty")?;
-        Ok(Self { udp, address })
+        let tcp_passive = !udp
+            && words
+                .by_ref()
+                .skip_while(|word| *word != "tcptype")
+                .nth(1)
+                .is_some_and(|kind| kind == "passive");
+        Ok(Self {
+            udp,
+            tcp_passive,
+            address,
+        })
     }
 }
 
@@ -136,6 +148,7 @@ mod tests {
             fields,
             CandidateFields {
                 udp: true,
+                tcp_passive: false,
                 address: "127.0.0.1".parse().ok()
             }
         );
@@ -144,9 +157,14 @@ mod tests {
             mdns,
             CandidateFields {
                 udp: false,
+                tcp_passive: false,
                 address: None
             }
         );
+        let passive = "candidate:1 1 tcp 7 127.0.0.1 9 typ host tcptype passive ufrag x";
+        assert!(CandidateFields::parse(passive).unwrap().tcp_passive);
+        let active = passive.replace("passive", "active");
+        assert!(!CandidateFields::parse(&active).unwrap().tcp_passive);
     }
 
     #[test]

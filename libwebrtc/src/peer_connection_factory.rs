@@ -8,7 +8,7 @@ use crate::peer_connection::PeerConnection;
 use crate::rtp_parameters::RtpCapabilities;
 use crate::{MediaType, RtcError};
 
-/// A STUN or TURN server; remembered and not used yet.
+/// A STUN or TURN server. TURN is used over UDP and TCP; STUN is not needed with an SFU and not asked.
 #[derive(Debug, Clone)]
 pub struct IceServer {
     /// Its addresses.
@@ -31,7 +31,7 @@ pub enum ContinualGatheringPolicy {
 /// Which local candidates may be used.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub enum IceTransportsType {
-    /// Relayed ones only; refused, since there is no TURN yet.
+    /// Relayed ones only.
     Relay,
     /// Host addresses are used and not told to the remote side.
     NoHost,
@@ -43,7 +43,7 @@ pub enum IceTransportsType {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RtcConfiguration {
-    /// STUN and TURN servers; remembered and not used yet.
+    /// STUN and TURN servers; only TURN is used, over UDP or TCP.
     pub ice_servers: Vec<IceServer>,
     /// How long local candidates are looked for.
     pub continual_gathering_policy: ContinualGatheringPolicy,
@@ -90,7 +90,7 @@ impl PeerConnectionFactory {
     /// Creates a peer connection.
     ///
     /// # Errors
-    /// Only relayed candidates are allowed, or the I/O threads or certificate can't be made.
+    /// The I/O threads or certificate can't be made.
     pub fn create_peer_connection(
         &self,
         config: RtcConfiguration,

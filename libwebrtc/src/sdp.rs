@@ -3,8 +3,6 @@
 //! The stack parses and applies descriptions; here only media sections, their directions,
 //! streams, sources and Opus parameters are read, leniently: what can't be read isn't there.
 
-use std::net::IpAddr;
-
 use crate::MediaType;
 use crate::ice_candidate::CandidateFields;
 use crate::rtp_transceiver::RtpTransceiverDirection;
@@ -58,22 +56,23 @@ pub(crate) fn origin(sdp: &str) -> Option<&str> {
         .map(str::trim)
 }
 
-/// The literal addresses of the UDP candidates in a description.
-pub(crate) fn candidate_addresses(sdp: &str) -> impl Iterator<Item = IpAddr> {
+/// The candidates in a description.
+pub(crate) fn candidates(sdp: &str) -> impl Iterator<Item = CandidateFields> {
     sdp.lines()
         .filter(|line| line.starts_with("a=candidate:"))
         .filter_map(|line| CandidateFields::parse(line).ok())
-        .filter(|candidate| candidate.udp)
-        .filter_map(|candidate| candidate.address)
 }
 
-/// The description without its candidates.
-pub(crate) fn without_candidates(sdp: &str) -> String {
+/// The description without the candidates that are addresses of this machine.
+pub(crate) fn without_host_candidates(sdp: &str) -> String {
     sdp.lines()
-        .filter(|line| !line.starts_with("a=candidate:"))
+        .filter(|line| !(line.starts_with("a=candidate:") && line.contains(HOST_TYPE)))
         .flat_map(|line| [line, "\r\n"])
         .collect()
 }
+
+/// What marks a candidate as an address of this machine.
+pub(crate) const HOST_TYPE: &str = " typ host";
 
 struct SectionReader<'a> {
     media_type: MediaType,
@@ -262,7 +261,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_reader_panic(text in "([am]=[a-z:0-9 ;=-]{0,30}\r?\n|.{0,20}\n){0,20}") {
-            let _ = (sections(&text), origin(&text), candidate_addresses(&text).count());
+            let _ = (sections(&text), origin(&text), candidates(&text).count());
         }
     }
 }

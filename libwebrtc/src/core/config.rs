@@ -32,6 +32,8 @@ const ICE_CHECK_EVERY: Duration = Duration::from_millis(50);
 /// Checks of one pair before it is given up: 10 s at the above pace, since the remote side may
 /// learn our credentials late.
 const ICE_CHECKS_MAX: u16 = 200;
+/// The lead of paths without a relay over one with, in answers that take a long way.
+const RELAY_ACCEPTANCE_WAIT: Duration = Duration::from_millis(500);
 /// Replay windows, in packets. libsrtp uses 1024 in libwebrtc for RTP; RTCP and DTLS are sparse.
 const SRTP_REPLAY_WINDOW: usize = 1024;
 const SRTCP_REPLAY_WINDOW: usize = 128;
@@ -67,12 +69,12 @@ fn settings() -> Result<SettingEngine, StackError> {
             Some(ICE_KEEPALIVE_EVERY),
         )
         .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_CHECKS_MAX))
-        // The first pair that works is taken: waiting for a better kind of candidate only delays,
-        // since there are host candidates alone, and an SFU sees ours as peer-reflexive at first.
+        // The first pair that works is taken, since an SFU sees ours as peer-reflexive at first;
+        // but a relay gives way to whatever works without one.
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_relay_acceptance_min_wait(Some(Duration::ZERO))
+        .with_relay_acceptance_min_wait(Some(RELAY_ACCEPTANCE_WAIT))
         // Names under .local would make the stack multicast on sockets that we do not have.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_srtp_replay_protection_window(SRTP_REPLAY_WINDOW)

@@ -18,6 +18,8 @@ use crate::peer_connection::{IceConnectionState, PeerConnectionState};
 pub(crate) struct Packet {
     pub local: SocketAddr,
     pub peer: SocketAddr,
+    /// Whether it goes over a TCP connection.
+    pub tcp: bool,
     pub data: BytesMut,
 }
 
@@ -62,20 +64,24 @@ impl Core {
         now: Instant,
         local: SocketAddr,
         peer: SocketAddr,
-        data: &[u8],
+        tcp: bool,
+        data: BytesMut,
     ) -> Result<(), CoreError> {
         let transport = TransportContext {
             local_addr: local,
             peer_addr: peer,
-            transport_protocol: TransportProtocol::UDP,
+            transport_protocol: if tcp {
+                TransportProtocol::TCP
+            } else {
+                TransportProtocol::UDP
+            },
             ecn: None,
         };
-        let message = BytesMut::from(data);
         self.call(|stack| {
             stack.handle_read(TaggedBytesMut {
                 now,
                 transport,
-                message,
+                message: data,
             })
         })
     }
@@ -97,13 +103,12 @@ impl Core {
                 let mut progress = false;
                 while let Some(write) = stack.poll_write() {
                     progress = true;
-                    if write.transport.transport_protocol == TransportProtocol::UDP {
-                        out.packets.push(Packet {
-                            local: write.transport.local_addr,
-                            peer: write.transport.peer_addr,
-                            data: write.message,
-                        });
-                    }
+                    out.packets.push(Packet {
+                        local: write.transport.local_addr,
+                        peer: write.transport.peer_addr,
+                        tcp: write.transport.transport_protocol == TransportProtocol::TCP,
+                        data: write.message,
+                    });
                 }
                 while let Some(event) = stack.poll_event() {
                     progress = true;

@@ -12,6 +12,7 @@ mod negotiation;
 mod reports;
 mod sdp_fix;
 mod stats;
+mod turn;
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ pub(crate) use drain::{CoreEvent, Outputs, Packet, ReceivedRtp};
 pub(crate) use media::OutgoingRtp;
 pub(crate) use negotiation::check_sdp;
 use reports::Reports;
+pub(crate) use turn::{TurnAccess, TurnClient, TurnEvent};
 
 use crate::RtcError;
 

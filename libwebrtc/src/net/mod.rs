@@ -1,9 +1,16 @@
 //! Sockets, local addresses and the I/O threads.
 
 mod addresses;
+mod relay_link;
+mod relays;
 mod runtime;
+mod server_url;
 mod sockets;
+mod streams;
 
 pub(crate) use addresses::LocalAddresses;
+pub(crate) use relays::{FromRelay, Relays};
 pub(crate) use runtime::io_runtime;
+pub(crate) use server_url::RelayServer;
 pub(crate) use sockets::{BoundSocket, Sockets};
+pub(crate) use streams::{ACTIVE_PORT, Streams};

@@ -198,6 +198,7 @@ mod tests {
         there.send(&Packet {
             local: there_addrs[0],
             peer: here_addrs[1],
+            tcp: false,
             data,
         });
         let received = here.recv().await;
@@ -216,6 +217,7 @@ mod tests {
         here.send(&Packet {
             local: elsewhere,
             peer: addrs[0],
+            tcp: false,
             data: BytesMut::new(),
         });
     }

@@ -1,9 +1,11 @@
 //! The task that drives one peer connection: datagrams, timers, events, media.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::event::Event;
@@ -11,7 +13,7 @@ use super::sending::QueuedRtp;
 use super::{Pc, State};
 use crate::audio::{RemoteAudio, RtpAudio};
 use crate::core::{CoreError, CoreEvent, Packet};
-use crate::net::{BoundSocket, Sockets};
+use crate::net::{BoundSocket, FromRelay, RelayServer, Relays, Sockets, Streams};
 
 /// Datagrams taken in one turn, so that a flood cannot hold up timers and events.
 const DATAGRAMS_PER_TURN_MAX: usize = 32;
@@ -26,6 +28,7 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 #[derive(Default)]
 struct Turn {
     sockets: Vec<BoundSocket>,
+    servers: Vec<RelayServer>,
     packets: Vec<Packet>,
     media: Vec<(RemoteAudio, RtpAudio)>,
     events: VecDeque<Event>,
@@ -36,10 +39,12 @@ struct Turn {
 /// Drives `pc` until it is closed.
 pub(super) async fn run(pc: Arc<Pc>, mut rtp_queued: mpsc::Receiver<QueuedRtp>) {
     let mut sockets = Sockets::new();
+    let mut streams = Streams::new();
+    let mut relays = Relays::new();
     let mut turn = Turn::default();
     loop {
         pc.turn(&mut turn);
-        turn.carry_out(&pc, &mut sockets);
+        turn.carry_out(&pc, &mut sockets, &mut streams, &mut relays);
         if turn.closed {
             break;
         }
@@ -47,21 +52,41 @@ pub(super) async fn run(pc: Arc<Pc>, mut rtp_queued: mpsc::Receiver<QueuedRtp>) 
         tokio::select! {
             received = sockets.recv() => {
                 let mut state = pc.state.lock();
-                let expected = state.descriptions.has_remote();
                 let mut received = Some(received);
                 for _ in 0..DATAGRAMS_PER_TURN_MAX {
                     let Some(datagram) = received else { break };
-                    let (local, peer) = (datagram.local, datagram.peer);
-                    // Checks that overtake the remote description can't be answered yet: the key
-                    // to them is in it. They are repeated.
-                    let data = sockets.data(datagram);
-                    if expected
-                        && let Err(error) =
-                            state.core.handle_datagram(Instant::now(), local, peer, data)
-                    {
-                        log::debug!("a datagram from {peer} was refused: {error}");
-                    }
+                    let data = BytesMut::from(sockets.data(datagram));
+                    state.take_datagram(datagram.local, datagram.peer, false, data);
                     received = sockets.try_recv();
+                }
+            }
+            Some(received) = streams.recv() => {
+                let mut state = pc.state.lock();
+                let mut received = Some(received);
+                for _ in 0..DATAGRAMS_PER_TURN_MAX {
+                    let Some(datagram) = received else { break };
+                    state.take_datagram(datagram.local, datagram.peer, true, datagram.data);
+                    received = streams.try_recv();
+                }
+            }
+            Some(report) = relays.recv() => {
+                let mut state = pc.state.lock();
+                let mut report = Some(report);
+                for _ in 0..DATAGRAMS_PER_TURN_MAX {
+                    match report {
+                        None => break,
+                        Some(FromRelay::Datagram { relayed, peer, data }) => {
+                            state.take_datagram(relayed, peer, false, data);
+                        }
+                        Some(FromRelay::Allocated { server, relayed }) => {
+                            relays.allocated(server, relayed);
+                            state.add_relay(relayed);
+                        }
+                        Some(FromRelay::Failed { server, cause }) => {
+                            state.relay_failed(server, cause);
+                        }
+                    }
+                    report = relays.try_recv();
                 }
             }
             Some(packet) = rtp_queued.recv() => {
@@ -95,8 +120,10 @@ impl Pc {
         }
         std::mem::swap(&mut turn.packets, &mut state.outputs.packets);
         std::mem::swap(&mut turn.sockets, &mut state.new_sockets);
+        std::mem::swap(&mut turn.servers, &mut state.new_servers);
         std::mem::swap(&mut turn.events, &mut state.events);
-        turn.next = state.core.next_timeout();
+        let next = state.core.next_timeout().into_iter();
+        turn.next = next.chain(state.tcp_due()).min();
         turn.closed = state.is_closed();
     }
 }
@@ -108,6 +135,7 @@ impl State {
         media: &mut Vec<(RemoteAudio, RtpAudio)>,
     ) -> Result<(), CoreError> {
         let now = Instant::now();
+        self.try_tcp(now);
         if self
             .core
             .next_timeout()
@@ -130,6 +158,18 @@ impl State {
         Ok(())
     }
 
+    fn take_datagram(&mut self, local: SocketAddr, peer: SocketAddr, tcp: bool, data: BytesMut) {
+        // Checks that overtake the remote description can't be answered yet: the key to them is in
+        // it. They are repeated.
+        if !self.descriptions.has_remote() {
+            return;
+        }
+        let now = Instant::now();
+        if let Err(error) = self.core.handle_datagram(now, local, peer, tcp, data) {
+            log::debug!("a datagram from {peer} was refused: {error}");
+        }
+    }
+
     fn take_event(&mut self, pc: &Arc<Pc>, event: CoreEvent) {
         match event {
             CoreEvent::ConnectionState(state) => self.set_connection(state),
@@ -147,7 +187,16 @@ impl State {
 }
 
 impl Turn {
-    fn carry_out(&mut self, pc: &Pc, sockets: &mut Sockets) {
+    fn carry_out(
+        &mut self,
+        pc: &Pc,
+        sockets: &mut Sockets,
+        streams: &mut Streams,
+        relays: &mut Relays,
+    ) {
+        for server in self.servers.drain(..) {
+            relays.begin(server);
+        }
         for socket in self.sockets.drain(..) {
             let addr = socket.addr;
             if let Err(error) = sockets.adopt(socket) {
@@ -155,7 +204,11 @@ impl Turn {
             }
         }
         for packet in self.packets.drain(..) {
-            sockets.send(&packet);
+            if packet.tcp {
+                streams.send(Instant::now(), packet);
+            } else if let Err(packet) = relays.send(packet) {
+                sockets.send(&packet);
+            }
         }
         for (audio, packet) in self.media.drain(..) {
             audio.push_rtp(packet);

@@ -26,16 +26,17 @@ use tokio::sync::{Notify, mpsc};
 use crate::RtcError;
 use crate::core::{Core, CoreError, Outputs};
 use crate::ice_candidate::IceCandidate;
-use crate::net::{BoundSocket, io_runtime};
+use crate::net::{BoundSocket, RelayServer, io_runtime};
 use crate::peer_connection::{
     BitrateSettings, IceConnectionState, IceGatheringState, PeerConnectionState, SignalingState,
 };
 use crate::peer_connection_factory::{
-    ContinualGatheringPolicy, IceTransportsType, RtcConfiguration,
+    ContinualGatheringPolicy, IceServer, IceTransportsType, RtcConfiguration,
 };
 
 pub(crate) use channel::Channel;
 use event::{Callbacks, Event};
+use gathering::TcpPaths;
 use negotiation::Descriptions;
 use receiving::Routes;
 use sending::QueuedRtp;
@@ -66,12 +67,17 @@ struct State {
     routes: Routes,
     channels: HashMap<usize, Arc<Channel>>,
     descriptions: Descriptions,
+    /// The TURN servers that are used, and those of them that the driver has not asked yet.
+    servers: Vec<RelayServer>,
+    new_servers: Vec<RelayServer>,
+    configured_servers: Vec<IceServer>,
     /// The addresses of all sockets, and those that the driver has not taken over yet.
     bound: Vec<SocketAddr>,
     new_sockets: Vec<BoundSocket>,
     /// Local candidate lines, and how many of them have been reported.
     candidates: Vec<String>,
     candidates_reported: usize,
+    tcp: TcpPaths,
     negotiations_needed: u32,
     panic_reported: bool,
     events: VecDeque<Event>,
@@ -86,7 +92,6 @@ pub(crate) struct CloseOnDrop {
 impl CloseOnDrop {
     /// Opens a peer connection and starts its driver.
     pub fn open(config: &RtcConfiguration) -> Result<Arc<Self>, RtcError> {
-        check_transports(config)?;
         let runtime = io_runtime()?;
         let (rtp_queue, rtp_queued) = mpsc::channel(QUEUED_RTP_MAX);
         let pc = Arc::new(Pc {
@@ -119,10 +124,14 @@ impl State {
             routes: Routes::default(),
             channels: HashMap::new(),
             descriptions: Descriptions::default(),
+            servers: Vec::new(),
+            new_servers: Vec::new(),
+            configured_servers: config.ice_servers.clone(),
             bound: Vec::new(),
             new_sockets: Vec::new(),
             candidates: Vec::new(),
             candidates_reported: 0,
+            tcp: TcpPaths::default(),
             negotiations_needed: 0,
             panic_reported: false,
             events: VecDeque::new(),
@@ -224,12 +233,16 @@ impl Pc {
     }
 
     pub fn set_configuration(&self, config: &RtcConfiguration) -> Result<(), RtcError> {
-        check_transports(config)?;
-        let mut state = self.state.lock();
-        state.ensure_open()?;
-        state.gathering_policy = config.continual_gathering_policy;
-        state.transports = config.ice_transport_type;
-        Ok(())
+        self.change(|state| {
+            state.ensure_open()?;
+            state.gathering_policy = config.continual_gathering_policy;
+            state.transports = config.ice_transport_type;
+            state.configured_servers.clone_from(&config.ice_servers);
+            if state.gathering != IceGatheringState::New {
+                state.ask_servers();
+            }
+            Ok(())
+        })
     }
 
     pub fn set_bitrate(&self, settings: BitrateSettings) -> Result<(), RtcError> {
@@ -260,15 +273,6 @@ impl Pc {
     pub fn add_ice_candidate(&self, candidate: &IceCandidate) -> Result<(), RtcError> {
         self.change(|state| state.add_remote_candidate(&candidate.candidate()))
     }
-}
-
-fn check_transports(config: &RtcConfiguration) -> Result<(), RtcError> {
-    if config.ice_transport_type == IceTransportsType::Relay {
-        return Err(RtcError::internal(
-            "only relayed candidates are allowed, but TURN is not supported: allow All or NoHost",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -101,7 +101,9 @@ impl State {
     fn created(&self, sdp: String, sdp_type: SdpType) -> SessionDescription {
         let sdp = match self.transports {
             IceTransportsType::All => sdp,
-            IceTransportsType::NoHost | IceTransportsType::Relay => sdp::without_candidates(&sdp),
+            IceTransportsType::NoHost | IceTransportsType::Relay => {
+                sdp::without_host_candidates(&sdp)
+            }
         };
         SessionDescription::trusted(sdp, sdp_type)
     }
@@ -147,7 +149,8 @@ impl State {
         self.ensure_open()?;
         let sdp_type = desc.sdp_type();
         // Sockets before the description, so that the checks begin with it.
-        self.gather(sdp::candidate_addresses(desc.sdp()));
+        let remote: Vec<_> = sdp::candidates(desc.sdp()).collect();
+        self.meet(Instant::now(), &remote);
         self.core
             .set_remote(Instant::now(), sdp_type, desc.sdp())
             .map_err(|error| {

@@ -22,8 +22,12 @@ pub struct Peer {
 }
 
 pub fn peer() -> Peer {
+    peer_with(RtcConfiguration::default())
+}
+
+pub fn peer_with(config: RtcConfiguration) -> Peer {
     let pc = PeerConnectionFactory::default()
-        .create_peer_connection(RtcConfiguration::default())
+        .create_peer_connection(config)
         .unwrap();
     let (tx, states) = unbounded_channel();
     pc.on_connection_state_change(Some(Box::new(move |state| {
