@@ -44,8 +44,13 @@ pub struct LiveKitServer {
 impl LiveKitServer {
     /// Starts a server and waits until it answers.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with more lines under `rtc:` of its configuration, such as `"  force_tcp: true\n"`.
+    pub fn start_with(rtc: &str) -> Self {
         for start in 1..=STARTS_MAX {
-            match Self::try_start() {
+            match Self::try_start(rtc) {
                 Ok(server) => return server,
                 Err(why) if start == STARTS_MAX => panic!("{why}"),
                 Err(_) => {}
@@ -54,7 +59,7 @@ impl LiveKitServer {
         unreachable!("the last start returns or panics")
     }
 
-    fn try_start() -> Result<Self, String> {
+    fn try_start(rtc: &str) -> Result<Self, String> {
         let (port, rtc_tcp, rtc_udp) = free_ports();
         let (key, secret) = (
             "APIvivatest".to_owned(),
@@ -64,7 +69,7 @@ impl LiveKitServer {
             .map_err(|e| format!("no temporary directory for livekit-server: {e}"))?;
         let config = format!(
             "port: {port}\nbind_addresses: [\"127.0.0.1\"]\n\
-             rtc:\n  node_ip: 127.0.0.1\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n\
+             rtc:\n  node_ip: 127.0.0.1\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n{rtc}\
              keys:\n  {key}: {secret}\nlogging:\n  level: debug\n"
         );
         std::fs::write(directory.path().join("livekit.yaml"), config)
