@@ -4,7 +4,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
 };
 
@@ -35,9 +35,14 @@ const BITRATE_MAX_BPS: u32 = 510_000;
 const BITRATE_MONO_BPS: u32 = 32_000;
 const BITRATE_STEREO_BPS: u32 = 64_000;
 
-/// The loss that redundancy is made for. With zero, the encoder's default, in-band FEC is a switch
-/// without effect; 10 % keeps a readable copy of each packet at speech bit rates.
-const EXPECTED_LOSS_PERCENT: i32 = 10;
+/// The loss that redundancy is made for before the peer has reported any. With zero, the encoder's
+/// default, in-band FEC is a switch without effect; 10 % keeps a readable copy of each packet at
+/// speech bit rates.
+const EXPECTED_LOSS_FIRST_PERCENT: u8 = 10;
+/// What is expected at least and at most, whatever is reported: reports come seconds after the
+/// first lost packets, and copies for more than a third of them leave nothing for the sound.
+const EXPECTED_LOSS_MIN_PERCENT: u8 = 3;
+const EXPECTED_LOSS_MAX_PERCENT: u8 = 35;
 
 /// The encoder's effort, 0–10. From 7 on it analyses the signal and spends no bits above the band
 /// that is in use. On 40 s of read speech 9 and 10 chose the same modes and sizes as 7 and took
@@ -79,6 +84,18 @@ pub struct EncodedAudio<'a> {
 #[derive(Debug)]
 pub struct AudioSend {
     wanted: Arc<AtomicBool>,
+    expected_loss: Arc<AtomicU8>,
+}
+
+impl AudioSend {
+    /// Makes redundancy for this share of lost packets from the next packet on.
+    pub fn expect_loss(&self, fraction: f64) {
+        let percent = (fraction * 100.0).round().clamp(
+            f64::from(EXPECTED_LOSS_MIN_PERCENT),
+            f64::from(EXPECTED_LOSS_MAX_PERCENT),
+        );
+        self.expected_loss.store(percent as u8, Ordering::Relaxed);
+    }
 }
 
 impl Drop for AudioSend {
@@ -106,15 +123,20 @@ pub fn start_send(
     };
     let capture = source.capture();
     let wanted = Arc::new(AtomicBool::new(true));
+    let expected_loss = Arc::new(AtomicU8::new(EXPECTED_LOSS_FIRST_PERCENT));
     let sender = Sender::new(
         capture.format()?,
         settings,
         Arc::clone(track.switch()),
         Arc::clone(&wanted),
+        Arc::clone(&expected_loss),
         Box::new(out),
     )?;
     capture.add_sender(sender)?;
-    Ok(AudioSend { wanted })
+    Ok(AudioSend {
+        wanted,
+        expected_loss,
+    })
 }
 
 /// One sender of a source, as the audio thread owns it.
@@ -128,6 +150,9 @@ pub(crate) struct Sender {
     packet_samples: usize,
     encoder: Encoder,
     dtx: bool,
+    fec: bool,
+    expected_loss: Arc<AtomicU8>,
+    encoded_for_loss: u8,
     payload: [u8; PAYLOAD_BYTES_MAX],
     timestamp: u32,
     paused: bool,
@@ -141,6 +166,7 @@ impl Sender {
         settings: OpusSend,
         enabled: Arc<AtomicBool>,
         wanted: Arc<AtomicBool>,
+        expected_loss: Arc<AtomicU8>,
         out: Box<dyn FnMut(EncodedAudio<'_>) + Send>,
     ) -> Result<Self, RtcError> {
         let to = from
@@ -160,6 +186,9 @@ impl Sender {
             packet_samples: PACKET_SAMPLES * to.channels(),
             encoder,
             dtx: settings.dtx,
+            fec: settings.fec,
+            expected_loss,
+            encoded_for_loss: EXPECTED_LOSS_FIRST_PERCENT,
             payload: [0; PAYLOAD_BYTES_MAX],
             timestamp: random(),
             paused: true,
@@ -190,7 +219,19 @@ impl Sender {
         true
     }
 
+    /// Follows what the peer reports, where copies are made at all.
+    fn follow_loss(&mut self) {
+        let expected = self.expected_loss.load(Ordering::Relaxed);
+        if self.fec && expected != self.encoded_for_loss {
+            self.encoded_for_loss = expected;
+            if let Err(error) = self.encoder.set_packet_loss_perc(i32::from(expected)) {
+                log::warn!("redundancy stays as it was: {error}");
+            }
+        }
+    }
+
     fn send(&mut self) {
+        self.follow_loss();
         let pcm = &self.pcm[..self.packet_samples];
         let level_dbov = level_dbov(power(pcm));
         let encoded = self.encoder.encode(pcm, &mut self.payload);
@@ -235,7 +276,7 @@ fn encoder(channels: usize, settings: OpusSend) -> Result<Encoder, opus::Error> 
     encoder.set_dtx(settings.dtx)?;
     encoder.set_inband_fec(settings.fec)?;
     encoder.set_packet_loss_perc(if settings.fec {
-        EXPECTED_LOSS_PERCENT
+        i32::from(EXPECTED_LOSS_FIRST_PERCENT)
     } else {
         0
     })?;

@@ -16,8 +16,12 @@ use rtc::rtcp::sender_report::SenderReport;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error as StackError;
 
+use super::Core;
+
 /// Sender reports leave every second; the peer's answer refers to one of the last few.
 const SENT_REPORTS_MAX: usize = 8;
+/// How much of an expected loss is left with each later report without one: a tenth after twenty reports.
+const LOSS_FADING: f64 = 0.9;
 /// The fractional unit of `last_sender_report` and `delay`: 1/65536 s.
 const SHORT_NTP_HZ: f64 = 65_536.0;
 
@@ -26,6 +30,9 @@ const SHORT_NTP_HZ: f64 = 65_536.0;
 pub(super) struct RemoteReception {
     pub packets_lost: i64,
     pub fraction_lost: f64,
+    /// The share of lost packets that is to be reckoned with: rises with a report and falls slowly, since
+    /// losses come in bursts.
+    pub expected_loss: f64,
     /// In the units of the RTP clock.
     pub jitter: u32,
     pub round_trip_s: f64,
@@ -110,6 +117,13 @@ impl Reports {
     }
 }
 
+impl Core {
+    /// The share of lost packets to reckon with on a stream that we send; none before the first report.
+    pub fn expected_loss(&self, ssrc: u32) -> Option<f64> {
+        Some(self.reports.reception(ssrc)?.expected_loss)
+    }
+}
+
 impl Book {
     fn note_sending(&mut self, report: &SenderReport) {
         // Only for streams that are received: the peer cannot make this table grow.
@@ -134,6 +148,8 @@ impl Book {
         let reception = self.receptions.entry(block.ssrc).or_default();
         reception.packets_lost = block.total_lost.into();
         reception.fraction_lost = f64::from(block.fraction_lost) / 256.0;
+        let faded = reception.expected_loss * LOSS_FADING;
+        reception.expected_loss = reception.fraction_lost.max(faded);
         reception.jitter = block.jitter;
         if let Some(sent_at) = sent_at {
             let held = Duration::from_secs_f64(f64::from(block.delay) / SHORT_NTP_HZ);
@@ -261,6 +277,30 @@ mod tests {
         );
         assert!((reception.fraction_lost - 0.25).abs() < 1e-9);
         assert_eq!((reception.packets_lost, reception.round_trip_count), (3, 1));
+    }
+
+    #[test]
+    fn a_loss_is_reckoned_with_for_a_while_after_it_was_reported() {
+        let reports = Reports::default();
+        let now = Instant::now();
+        reports.sent(now, &[sender_report(7, 1 << 32)]);
+        let mut expected = Vec::new();
+        for fraction_lost in [0, 64, 0, 0, 128] {
+            let block = ReceptionReport {
+                ssrc: 7,
+                fraction_lost,
+                ..Default::default()
+            };
+            let report: Box<dyn rtcp::Packet> = Box::new(ReceiverReport {
+                reports: vec![block],
+                ..Default::default()
+            });
+            reports.received(now, &[report]);
+            expected.push(reports.reception(7).unwrap().expected_loss);
+        }
+        assert_eq!(expected[..2], [0.0, 0.25]);
+        assert!(expected[2] < 0.25 && expected[3] < expected[2] && expected[3] > 0.15);
+        assert!((expected[4] - 0.5).abs() < 1e-9, "{expected:?}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::rtp_parameters::{RtpEncodingParameters, RtpParameters};
 use crate::rtp_transceiver::RtpTransceiverDirection;
 use crate::sdp::OpusFormat;
 
+/// Between two looks at what the peer reports, in packets: about as often as reports come.
+const PACKETS_PER_LOOK: u16 = 50;
 /// The voice flag of an audio level byte (RFC 6464).
 const VOICE_FLAG: u8 = 0x80;
 /// The lowest level that fits, in −dBov.
@@ -43,7 +45,8 @@ enum Encoder {
     Starting(OpusSend),
     Running(
         OpusSend,
-        #[expect(dead_code, reason = "dropping it stops the encoder")] AudioSend,
+        /// Dropping it stops the encoder.
+        AudioSend,
     ),
 }
 
@@ -245,6 +248,12 @@ impl State {
             return;
         }
         sending.sequence_number = sending.sequence_number.wrapping_add(1);
+        if sending.sequence_number.is_multiple_of(PACKETS_PER_LOOK)
+            && let Encoder::Running(_, encoder) = &sending.encoder
+            && let Some(loss) = self.core.expected_loss(sending.ssrc)
+        {
+            encoder.expect_loss(loss);
+        }
         let outgoing = OutgoingRtp {
             ssrc: sending.ssrc,
             sequence_number: sending.sequence_number,

@@ -18,7 +18,7 @@ pub struct Peer {
     pub states: UnboundedReceiver<PeerConnectionState>,
     pub channels: UnboundedReceiver<DataChannel>,
     pub tracks: UnboundedReceiver<libwebrtc::peer_connection::TrackEvent>,
-    candidates: UnboundedReceiver<IceCandidate>,
+    pub candidates: UnboundedReceiver<IceCandidate>,
 }
 
 pub fn peer() -> Peer {
