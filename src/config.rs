@@ -19,6 +19,8 @@ use crate::misspelt;
 pub struct Config {
     /// Where the journal lives; must be writable by Viva alone.
     pub state_directory: PathBuf,
+    /// How the journal is kept.
+    pub journal: Journal,
     /// The local HTTP listener (`/healthz`, `/readyz`).
     pub http: Http,
     /// The LiveKit server that interviews take place on.
@@ -43,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             state_directory: PathBuf::from("/var/lib/viva"),
+            journal: Journal::default(),
             http: Http::default(),
             livekit: LiveKit::default(),
             interviews: Interviews::default(),
@@ -54,6 +57,16 @@ impl Default for Config {
             log: Log::default(),
         }
     }
+}
+
+/// How the journal is kept.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Journal {
+    /// Litestream replicates the journal and makes its checkpoints.
+    pub litestream: bool,
+    /// Interviews that ended so many days ago are deleted at a start and once a day; 0 keeps them for ever.
+    pub retention_days: u32,
 }
 
 /// The local HTTP listener.

@@ -95,6 +95,8 @@ struct Run {
     plan: Arc<Plan>,
     state: State,
     events: Vec<Recorded>,
+    /// As it was after each event.
+    states: Vec<State>,
 }
 
 impl Run {
@@ -104,6 +106,7 @@ impl Run {
             state: State::new(plan.clone()),
             plan,
             events: Vec::new(),
+            states: Vec::new(),
         };
         run.input(0, opened(mind));
         run
@@ -119,6 +122,7 @@ impl Run {
             // Orders are derived for every event without a panic.
             let _ = actions(&self.state, &recorded.event);
             self.events.push(recorded);
+            self.states.push(self.state.clone());
         }
     }
 
@@ -182,6 +186,7 @@ proptest! {
             let kind = format!("\"kind\":\"{}\"", read.kind());
             prop_assert!(payload.contains(&kind));
             replayed.apply(&Recorded { event: read, ..recorded.clone() });
+            prop_assert_eq!(&replayed, &run.states[at], "after event {}", recorded.seq);
         }
         prop_assert_eq!(replayed, run.state);
     }

@@ -20,13 +20,3 @@ ALTER TABLE interviews ADD COLUMN held_back TEXT; -- why it is not sent for now
 ALTER TABLE interviews ADD COLUMN sent INTEGER NOT NULL DEFAULT 0; -- 1: over, and acknowledged to its end
 
 CREATE INDEX interviews_unsent ON interviews (begun_at_unix_ms) WHERE sent = 0;
-
--- Where an interview stood after an event, to replay fewer of them. Only the latest is kept; without it nothing is lost.
-CREATE TABLE snapshots (
-    interview_id TEXT    NOT NULL PRIMARY KEY REFERENCES interviews (id),
-    schema       INTEGER NOT NULL, -- of the body; a release passes over those of any other
-    seq          INTEGER NOT NULL, -- of the last event in it
-    event_hash   BLOB    NOT NULL, -- and that event's hash
-    body         TEXT    NOT NULL,
-    body_sha256  BLOB    NOT NULL
-) STRICT, WITHOUT ROWID;

@@ -11,6 +11,8 @@ use rusqlite::backup::{Backup, StepResult};
 use super::JournalError;
 use super::migrate::unix_ms;
 use super::open::opening;
+use super::write::Heads;
+use crate::interview::InterviewId;
 
 /// The directory of the copies, in the state directory.
 pub const COPIES_DIRECTORY: &str = "before-migration";
@@ -100,14 +102,15 @@ pub(super) fn latest_for(directory: &Path, schema: i64) -> Option<PathBuf> {
         .map(|kept| kept.path)
 }
 
-/// Removes an interview from every copy; names the copies in which it could not be.
-pub(super) fn erase(directory: &Path, id: &str) -> Result<(), JournalError> {
+/// Removes interviews from every copy.
+pub(super) fn erase(directory: &Path, ids: &[InterviewId]) -> Result<(), JournalError> {
     for kept in list(directory) {
         let erased = || -> rusqlite::Result<()> {
-            let connection = Connection::open(&kept.path)?;
+            let mut connection = Connection::open(&kept.path)?;
             connection.pragma_update(None, "secure_delete", true)?;
-            connection.execute("DELETE FROM events WHERE interview_id = ?1", [id])?;
-            connection.execute("DELETE FROM interviews WHERE id = ?1", [id])?;
+            let transaction = connection.transaction()?;
+            super::erase::erase(&transaction, &mut Heads::new(), ids)?;
+            transaction.commit()?;
             connection.close().map_err(|(_, e)| e)
         };
         erased().map_err(|e| opening(&kept.path, &e))?;

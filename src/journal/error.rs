@@ -125,6 +125,12 @@ pub enum JournalError {
         /// Why.
         cause: String,
     },
+    /// The interview was deleted, and does not come back.
+    #[error("the interview {id} was deleted; nothing is kept under its name again, use another id")]
+    Deleted {
+        /// Its name.
+        id: InterviewId,
+    },
     /// What comes from elsewhere and what is here can't both be true.
     #[error(
         "the interview {id} that comes from elsewhere is not the one of this journal: {what}; nothing of it is taken in"

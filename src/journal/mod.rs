@@ -9,6 +9,7 @@ mod ballast;
 mod carry;
 mod chain;
 mod copies;
+mod erase;
 mod error;
 mod lock;
 mod migrate;
@@ -16,6 +17,7 @@ mod open;
 mod read;
 mod rows;
 mod salvage;
+mod tombstones;
 mod witness;
 mod write;
 mod writer;
@@ -37,8 +39,10 @@ pub use error::JournalError;
 pub use read::{JournalReader, Unsent};
 pub use rows::{Ended, InterviewRow, StoredEvent};
 pub use salvage::{Examination, Examined, Salvaged};
+pub use tombstones::TOMBSTONES_DIRECTORY;
 pub use witness::{EPOCH_FILE, MARK_FILE, RESTORED_CAUSE};
 
+use tombstones::Tombstones;
 use write::{Write, Written};
 use writer::{Command, Reply, Writer};
 
@@ -57,6 +61,7 @@ pub struct Journal {
     vitals: Arc<Mutex<Vitals>>,
     committed: watch::Receiver<u64>,
     restored: Option<Arc<str>>,
+    directory: Arc<Path>,
 }
 
 /// How a journal is kept.
@@ -185,6 +190,7 @@ impl Journal {
             vitals,
             committed,
             restored: restored.map(Into::into),
+            directory: directory.into(),
         })
     }
 
@@ -302,6 +308,62 @@ impl Journal {
         self.write(Write::Acknowledge { id, term, seq }).await
     }
 
+    /// Deletes interviews for good, from the file and from the copies that were kept before migrations. A
+    /// tombstone outside the file keeps each from coming back with a restored copy. An interview that is
+    /// being held ends by this, because nothing can be appended to it. Returns how many were there.
+    ///
+    /// # Errors
+    /// A tombstone or the journal can't be written, or a copy can't be changed; it can be called again.
+    pub async fn delete(&self, ids: Vec<InterviewId>) -> Result<u64, JournalError> {
+        let directory = self.directory.clone();
+        let buried = ids.clone();
+        let set = tokio::task::spawn_blocking(move || {
+            set_tombstones(&directory, &buried)?;
+            copies::erase(&directory, &buried)
+        });
+        set.await.map_err(|_| broke_down())??;
+        self.erase(ids).await
+    }
+
+    /// Deletes the interviews that have a tombstone and are still here: `viva interview delete` sets one while
+    /// this process writes the journal.
+    ///
+    /// # Errors
+    /// The tombstones can't be read, or the journal can't be written.
+    pub async fn bury(&self) -> Result<u64, JournalError> {
+        let directory = self.directory.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            let ids = Tombstones::of(&directory).all()?;
+            copies::erase(&directory, &ids)?;
+            Ok(ids)
+        });
+        let ids = listed.await.map_err(|_| broke_down())??;
+        self.erase(ids).await
+    }
+
+    /// Deletes the interviews that were over before a moment.
+    ///
+    /// # Errors
+    /// As for [`delete`](Self::delete), or the journal can't be read.
+    pub async fn expire(&self, ended_before_unix_ms: u64) -> Result<u64, JournalError> {
+        let directory = self.directory.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            JournalReader::open(&directory)?.ended_before(ended_before_unix_ms)
+        });
+        let ids = listed.await.map_err(|_| broke_down())??;
+        self.delete(ids).await
+    }
+
+    async fn erase(&self, ids: Vec<InterviewId>) -> Result<u64, JournalError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        match self.send_write(Write::Erase { ids }).await? {
+            Written::Erased(erased) => Ok(erased),
+            _ => Err(wrong_answer()),
+        }
+    }
+
     /// Writes why the events of an interview are not sent for now, or that they are again.
     ///
     /// # Errors
@@ -412,6 +474,21 @@ impl Row {
                 _ => None,
             },
         })
+    }
+}
+
+/// Says outside the file that these interviews are deleted; whoever writes the journal deletes them.
+///
+/// # Errors
+/// A tombstone can't be written.
+pub fn set_tombstones(directory: &Path, ids: &[InterviewId]) -> Result<(), JournalError> {
+    let tombstones = Tombstones::of(directory);
+    ids.iter().try_for_each(|id| tombstones.set(id))
+}
+
+fn broke_down() -> JournalError {
+    JournalError::Failed {
+        cause: "a look at the state directory broke down".into(),
     }
 }
 

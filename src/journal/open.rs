@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::ballast::Ballast;
+use super::erase::erase;
 use super::lock::WriterLock;
 use super::migrate::{META_SCHEMA, SCHEMA, migrate, unix_ms};
+use super::tombstones::Tombstones;
 use super::witness::{Doubt, Marker, Unsettled, doubt, settle};
+use super::write::Heads;
 use super::{JOURNAL_FILE, JournalError, JournalOptions, copies};
 
 /// "VIVA": tells the journal from other programs' databases.
@@ -31,6 +34,8 @@ pub(super) struct Opened {
     pub(super) path: PathBuf,
     pub(super) marker: Marker,
     pub(super) ballast: Ballast,
+    pub(super) tombstones: Tombstones,
+    pub(super) options: JournalOptions,
     /// Why the file is not taken for the one that was written last.
     pub(super) doubt: Option<Doubt>,
     /// After the connection, so that the file is closed before the lock is given up.
@@ -77,7 +82,9 @@ fn open_once(directory: &Path, options: JournalOptions) -> Result<Opened, Journa
     check_identity(&connection, &path)?;
     prepare(&connection, options).map_err(|e| opening(&path, &e))?;
     migrate(&mut connection, &path, directory)?;
-    let doubt = examine(&mut connection, &path, directory)?;
+    let tombstones = Tombstones::of(directory);
+    bury(&mut connection, &path, &tombstones)?;
+    let doubt = examine(&mut connection, &path, directory, &tombstones)?;
     copies::expire(directory);
     let mut marker = Marker::open(directory)?;
     if let Some(doubt) = &doubt {
@@ -92,6 +99,8 @@ fn open_once(directory: &Path, options: JournalOptions) -> Result<Opened, Journa
         path,
         marker,
         ballast: Ballast::of(directory),
+        tombstones,
+        options,
         doubt,
         lock,
     })
@@ -173,14 +182,44 @@ fn prepare(connection: &Connection, options: JournalOptions) -> rusqlite::Result
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
+/// Whoever was deleted is not here, also when the file was restored from a time before that.
+fn bury(
+    connection: &mut Connection,
+    path: &Path,
+    tombstones: &Tombstones,
+) -> Result<(), JournalError> {
+    let ids = tombstones.all()?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut bury = || -> rusqlite::Result<u64> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let erased = erase(&transaction, &mut Heads::new(), &ids)?;
+        transaction.commit()?;
+        Ok(erased)
+    };
+    let erased = bury().map_err(|e| opening(path, &e))?;
+    if erased > 0 {
+        tracing::warn!(
+            "{erased} interviews that had been deleted were in the journal again, and are deleted again"
+        );
+    }
+    Ok(())
+}
+
 /// Whether this is the file that was written last; if not, its live interviews are set aside.
 fn examine(
     connection: &mut Connection,
     path: &Path,
     directory: &Path,
+    tombstones: &Tombstones,
 ) -> Result<Option<Doubt>, JournalError> {
     let failed = |e: rusqlite::Error| opening(path, &e);
-    let doubt = doubt(connection, directory).map_err(failed)?;
+    let doubt = match doubt(connection, directory).map_err(failed)? {
+        // It was deleted, and the process killed before it could forget the mark.
+        Some(Doubt::EventMissing(mark)) if tombstones.has(&mark.interview)? => None,
+        doubt => doubt,
+    };
     settle(connection, directory, doubt.as_ref(), unix_ms()).map_err(|e| match e {
         Unsettled::Epoch(error) => error,
         Unsettled::File(error) => failed(error),

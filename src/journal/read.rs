@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::erase::ended_before;
 use super::open::{check_identity, opening};
 use super::rows::{
     InterviewRow, StoredEvent, events_after, interview, interview_id, interview_row,
@@ -185,6 +186,10 @@ impl JournalReader {
             .ok_or_else(|| JournalError::UnknownPlan {
                 hash: hash.to_owned(),
             })
+    }
+
+    pub(super) fn ended_before(&self, unix_ms: u64) -> Result<Vec<InterviewId>, JournalError> {
+        ended_before(&self.connection, unix_ms).map_err(|e| self.failed(&e))
     }
 
     pub(super) fn connection(&self) -> &Connection {

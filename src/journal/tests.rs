@@ -195,6 +195,7 @@ async fn a_lock_held_by_another_program_is_an_error_that_passes() {
         vitals,
         committed,
         restored: None,
+        directory: directory.path().into(),
     };
 
     let stranger = rusqlite::Connection::open(directory.path().join(JOURNAL_FILE)).unwrap();

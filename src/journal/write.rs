@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::arrive::arrive;
 use super::carry::{Arrival, Arrived};
 use super::chain::{Hash, Link, genesis, link};
+use super::erase::erase;
 use super::migrate::SCHEMA;
 use super::rows::{InterviewRow, StoredEvent, events_after, interview, plan, verify};
 use super::witness::Mark;
@@ -48,6 +49,10 @@ pub(super) enum Write {
         term: u64,
         seq: u64,
     },
+    /// Their tombstones are set.
+    Erase {
+        ids: Vec<InterviewId>,
+    },
     HoldBack {
         id: InterviewId,
         cause: Option<String>,
@@ -59,6 +64,15 @@ impl Write {
         match self {
             Self::Append { rows, .. } => rows.len() as u64,
             _ => 0,
+        }
+    }
+
+    /// The interview that this brings into the journal.
+    pub(super) fn brings(&self) -> Option<&InterviewId> {
+        match self {
+            Self::Begin(new) => Some(&new.id),
+            Self::Arrive { arrival, .. } => Some(&arrival.interview.id),
+            _ => None,
         }
     }
 
@@ -79,6 +93,7 @@ pub(super) enum Written {
     Nothing,
     TakenUp(Box<TakenUp>),
     Arrived(Arrived),
+    Erased(u64),
 }
 
 /// The last event of each interview that is being written.
@@ -181,6 +196,7 @@ fn perform(connection: &Connection, heads: &mut Heads, write: &Write) -> Result<
             return Ok(Written::Arrived(arrived));
         }
         Write::Acknowledge { id, term, seq } => acknowledge(connection, id, *term, *seq)?,
+        Write::Erase { ids } => return Ok(Written::Erased(erase(connection, heads, ids)?)),
         Write::HoldBack { id, cause } => {
             let sql = "UPDATE interviews SET held_back = ?2 WHERE id = ?1";
             known(

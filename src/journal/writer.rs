@@ -102,6 +102,13 @@ impl Writer {
         match written {
             Ok(results) => {
                 self.committed(&group, &results, started.elapsed());
+                if results
+                    .iter()
+                    .any(|r| matches!(r, Ok(Written::Erased(n)) if *n > 0))
+                {
+                    self.opened.marker.clear();
+                    self.forget();
+                }
                 for ((_, reply), result) in group.into_iter().zip(results) {
                     answer(reply, result);
                 }
@@ -160,19 +167,52 @@ impl Writer {
         self.commits.send_modify(|commits| *commits += 1);
     }
 
-    /// On a full disk no interview begins; the others have what is left to themselves.
+    /// On a full disk no interview begins, and one that was deleted does not come back; whoever sent such a
+    /// write is answered here.
     fn admitted(&self, group: Vec<Waiting>) -> Vec<Waiting> {
-        if self.full_until.is_none() {
-            return group;
-        }
-        let (refused, admitted) = group
-            .into_iter()
-            .partition(|(write, _)| matches!(write, Write::Begin(_)));
-        let refused: Vec<Waiting> = refused;
-        for (_, reply) in refused {
-            answer(reply, Err(JournalError::Full));
+        let mut admitted = Vec::with_capacity(group.len());
+        for (write, reply) in group {
+            match self.refusal(&write) {
+                Some(error) => answer(reply, Err(error)),
+                None => admitted.push((write, reply)),
+            }
         }
         admitted
+    }
+
+    fn refusal(&self, write: &Write) -> Option<JournalError> {
+        let id = write.brings()?;
+        if self.full_until.is_some() {
+            return Some(JournalError::Full);
+        }
+        match self.opened.tombstones.has(id) {
+            Ok(false) => None,
+            Ok(true) => Some(JournalError::Deleted { id: id.clone() }),
+            Err(error) => Some(error),
+        }
+    }
+
+    /// The pages of before are overwritten in the file, but the WAL still has them. Litestream makes its own
+    /// checkpoints and does away with them then.
+    fn forget(&mut self) {
+        if self.opened.options.litestream {
+            return;
+        }
+        let busy = self
+            .opened
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, bool>(0)
+            });
+        match busy {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!(
+                "what was deleted stays in the journal's WAL until its next checkpoint: a reader holds it"
+            ),
+            Err(e) => tracing::warn!(
+                "what was deleted stays in the journal's WAL until its next checkpoint: {e}"
+            ),
+        }
     }
 
     fn load_ballast(&mut self) {
