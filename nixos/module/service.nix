@@ -10,14 +10,6 @@ let
   cfg = config.services.viva;
   instances = import ./instances.nix { inherit lib cfg; };
 
-  credentials = lib.filterAttrs (_: file: file != null) (
-    {
-      livekit-keys = cfg.livekit.keyFile;
-      postgres-password = cfg.postgres.passwordFile;
-    }
-    // lib.mapAttrs' (what: provider: lib.nameValuePair "${what}-key" provider.keyFile) cfg.providers
-  );
-
   service =
     {
       n,
@@ -66,7 +58,7 @@ let
           StateDirectoryMode = "0700";
           RuntimeDirectory = directory;
           RuntimeDirectoryMode = "0750";
-          LoadCredential = lib.mapAttrsToList (name: file: "${name}:${file}") credentials;
+          LoadCredential = import ./credentials.nix { inherit lib cfg; };
 
           # It comes back at once and always, but for settings that are wrong: those are as wrong the next time.
           Restart = "always";

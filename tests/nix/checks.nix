@@ -75,6 +75,7 @@ in
       "tests/systemd/units/viva.toml" = stable (
         builtins.readFile service.environment.etc."viva/viva.toml".source.unchecked
       );
+      "tests/systemd/units/viva.sh" = stable service.services.viva.command.text;
       "docs/nixos-options.md" = import (project + "/nixos/options-doc.nix") {
         inherit lib;
         inherit (system machines.service) options;

@@ -224,6 +224,18 @@ def wrong_settings_keep_it_down_and_are_named():
     expect(http("/readyz") == 200, "with the mistake corrected it is ready")
 
 
+def an_operator_asks_it_beside_the_running_service():
+    listed = run("bash", "/usr/local/bin/viva", "interviews", "--json")
+    expect(isinstance(json.loads(listed.stdout), list), "`viva interviews` lists what is in the journal")
+    strangers = [str(path) for path in Path("/var/lib/viva").rglob("*") if path.owner() != "viva"]
+    expect(not strangers, f"nothing of root's is left in the state directory, not {strangers}")
+    table = run("bash", "/usr/local/bin/viva", "check", check=False, limit_s=ENGINES_S_MAX).stdout
+    verdicts = dict(reversed(line.split()[:2]) for line in table.splitlines() if re.match(r"(ok|degraded|failed) ", line))
+    expect(verdicts.get("configuration") == "ok", "`viva check` reads the service's settings")
+    expect(verdicts.get("journal") == verdicts.get("listener") == "ok", f"it is not in the service's way: {table}")
+    expect(verdicts.get("livekit") == "failed" and "cannot reach LiveKit" in table, f"it has the key, and misses the server: {table}")
+
+
 def litestream_copies_the_journal():
     if not os.access(LITESTREAM, os.X_OK):
         raise Skipped("no litestream here; name one in VIVA_LITESTREAM")
@@ -267,6 +279,7 @@ BEHAVIOURS = [
     a_process_that_hangs_is_replaced,
     it_stops_when_told_to,
     wrong_settings_keep_it_down_and_are_named,
+    an_operator_asks_it_beside_the_running_service,
     litestream_copies_the_journal,
     systemd_ignored_nothing,
 ]

@@ -195,7 +195,14 @@ lib.makeExtensible (
     inherit pkgs;
     writeText = text;
     writeShellApplication =
-      arguments: builder arguments.name (arguments // { meta.mainProgram = arguments.name; });
+      arguments:
+      builder arguments.name (
+        arguments
+        // {
+          passthru = { inherit (arguments) text; };
+          meta.mainProgram = arguments.name;
+        }
+      );
     writeShellScriptBin = name: content: builder name { inherit name content; };
     writeTextFile = builder "text";
     mkShell = arguments: builder "shell" ({ name = "shell"; } // arguments);

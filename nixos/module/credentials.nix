@@ -1,0 +1,12 @@
+# The service's secrets, as `LoadCredential` takes them; Viva looks for them by these names.
+{ lib, cfg }:
+
+lib.mapAttrsToList (name: file: "${name}:${file}") (
+  lib.filterAttrs (_: file: file != null) (
+    {
+      livekit-keys = cfg.livekit.keyFile;
+      postgres-password = cfg.postgres.passwordFile;
+    }
+    // lib.mapAttrs' (what: provider: lib.nameValuePair "${what}-key" provider.keyFile) cfg.providers
+  )
+)
