@@ -54,7 +54,7 @@ in
       description = "Copies the journals of Viva elsewhere";
       wantedBy = [ "multi-user.target" ];
       after = [ "network.target" ];
-      # At shutdown it goes last, so that the goodbyes are copied too. Neither needs the other to start.
+      # At shutdown it goes last, so that the last events are copied too. Neither needs the other to start.
       before = map (instance: "${instance.unit}.service") instances;
       startLimitIntervalSec = 0;
       restartTriggers = [ configuration ];

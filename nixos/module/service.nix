@@ -21,7 +21,7 @@ let
       description =
         "Technical voice interviews in LiveKit rooms" + lib.optionalString (n > 1) " (${toString n})";
       wantedBy = [ "multi-user.target" ];
-      # At shutdown the network outlives the goodbyes. Nothing else is waited for: what is off the machine, and the
+      # At shutdown the network outlives the last sentences. Nothing else is waited for: what is off the machine, and the
       # database, may come later or never.
       after = [ "network.target" ];
 
@@ -72,7 +72,8 @@ let
           # The watchdog's abort has nothing to write: without a core there are no keys or voices in a file.
           TimeoutAbortSec = "5s";
           LimitCORE = 0;
-          # Running interviews say goodbye. Only the main process is asked to: the others are what it speaks with.
+          # Running interviews are handed over to the next process at the end of their sentence. Only the main process is
+          # asked to: the others are what it speaks with.
           TimeoutStopSec = "30s";
           KillMode = "mixed";
 
