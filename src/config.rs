@@ -21,7 +21,9 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// How the journal is kept.
     pub journal: Journal,
-    /// The local HTTP listener (`/healthz`, `/readyz`).
+    /// The start of the service.
+    pub boot: Boot,
+    /// The local HTTP listener (`/healthz`, `/readyz`, `/metrics`).
     pub http: Http,
     /// The LiveKit server that interviews take place on.
     pub livekit: LiveKit,
@@ -46,6 +48,7 @@ impl Default for Config {
         Self {
             state_directory: PathBuf::from("/var/lib/viva"),
             journal: Journal::default(),
+            boot: Boot::default(),
             http: Http::default(),
             livekit: LiveKit::default(),
             interviews: Interviews::default(),
@@ -67,6 +70,21 @@ pub struct Journal {
     pub litestream: bool,
     /// Interviews that ended so many days ago are deleted at a start and once a day; 0 keeps them for ever.
     pub retention_days: u32,
+}
+
+/// The start of the service.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Boot {
+    /// Time for everything that an interview needs. What is not there by then is replaced by something lesser, or the
+    /// start ends with its name.
+    pub limit_ms: u32,
+}
+
+impl Default for Boot {
+    fn default() -> Self {
+        Self { limit_ms: 30_000 }
+    }
 }
 
 /// The local HTTP listener.
@@ -506,6 +524,11 @@ impl Config {
             self.voice.turn_end_ms >= self.voice.pause_ms && self.voice.turn_end_ms <= 10_000,
             "voice.turn_end_ms",
             "must be at least voice.pause_ms and at most 10000",
+        )?;
+        check(
+            (100..=600_000).contains(&self.boot.limit_ms),
+            "boot.limit_ms",
+            "must be between 100 and 600000",
         )?;
         for (key, ms) in [
             ("stt.timeout_ms", self.stt.timeout_ms),

@@ -31,6 +31,9 @@ pub enum Graph {
     /// Constants are folded and no-ops removed. For small models that run often: Silero loads as fast and takes two
     /// thirds of the time for a frame.
     Simplified,
+    /// Every rewriting that there is. For 8-bit models, whose numbers depend on it: as exported they are computed in
+    /// floats with the rounding imitated, worked over in 8 bits, and their makers judged them by the latter.
+    WorkedOver,
 }
 
 /// Why there is no runtime, no session or no result.
@@ -171,6 +174,7 @@ impl Runtime {
         let level = match graph {
             Graph::AsExported => GraphOptimizationLevel::Disable,
             Graph::Simplified => GraphOptimizationLevel::Level1,
+            Graph::WorkedOver => GraphOptimizationLevel::All,
         };
         Ok(Session::builder(&self.environment)?
             .with_log_level(LogLevel::Warning)?

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -22,15 +22,36 @@ pub enum TelemetryError {
     Twice,
 }
 
+/// What is logged; a clone is another handle to it.
+#[derive(Debug, Clone)]
+pub struct Filter(reload::Handle<EnvFilter, Registry>);
+
+impl Filter {
+    /// Logs by another filter from now on.
+    ///
+    /// # Errors
+    /// The filter is not valid; the one before stays.
+    pub fn change(&self, filter: &str) -> Result<(), TelemetryError> {
+        // It can fail for want of a subscriber alone, and then there is nothing to log to.
+        self.0
+            .reload(parse(filter)?)
+            .map_err(|_| TelemetryError::Twice)
+    }
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(filter).map_err(|e| TelemetryError::Filter {
+        filter: filter.to_owned(),
+        message: e.to_string(),
+    })
+}
+
 /// Sets up logging for the whole process.
 ///
 /// # Errors
 /// The filter is not valid, or logging was set up before.
-pub fn init(filter: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        message: e.to_string(),
-    })?;
+pub fn init(filter: &str) -> Result<Filter, TelemetryError> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
     let journal = if is_connected_to_journald() {
         tracing_journald::layer().ok()
     } else {
@@ -51,7 +72,8 @@ pub fn init(filter: &str) -> Result<(), TelemetryError> {
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init()
-        .map_err(|_| TelemetryError::Twice)
+        .map_err(|_| TelemetryError::Twice)?;
+    Ok(Filter(handle))
 }
 
 /// systemd names the device and inode of the journal's stream; a redirected standard error is another one.

@@ -1,27 +1,25 @@
 //! What an interview needs, loaded side by side, each part within its own deadline.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
 use super::engines::{self, EngineError, Engines};
-use super::plans::{self, PlansError};
+use super::plans::{self, Plans, PlansError};
 use super::{StageError, Timeline};
 use crate::config::{Config, ConfigError, Environment};
 use crate::health::{Condition, Health, Need};
-use crate::interview::plan::Plan;
 use crate::journal::{InterviewRow, Journal, JournalError, JournalReader};
 use crate::voice::vad::VadEngine;
 
-/// A slow disk may take its time; one that takes longer will not hold an interview.
-const JOURNAL_LIMIT: Duration = Duration::from_secs(5);
+/// A file or a disk that has not answered by then will not. Far above what they take, because a machine that is busy with
+/// something else must not lose its interviewer to a limit; `boot.limit_ms` may be tighter.
+const FILES_LIMIT: Duration = Duration::from_secs(30);
 
-/// Plans are small files on the same disk.
-const PLANS_LIMIT: Duration = Duration::from_secs(5);
+/// What no interview can be held without, here before it is loaded, so that none is missing from the table.
+const REQUIRED: [&str; 6] = ["journal", "listener", "plans", "stt", "tts", "vad"];
 
 /// Everything that is ready when the service says so.
 pub struct Components {
@@ -34,7 +32,7 @@ pub struct Components {
     /// Understands and speaks.
     pub engines: Engines,
     /// What can be asked.
-    pub plans: BTreeMap<String, Arc<Plan>>,
+    pub plans: Plans,
     /// The HTTP listener.
     pub listener: TcpListener,
 }
@@ -48,6 +46,9 @@ pub enum BootError {
     /// The plans.
     #[error("the plans: {0}")]
     Plans(#[source] StageError<PlansError>),
+    /// Everything was loaded and yet something is not ready.
+    #[error("not ready: {0}")]
+    NotReady(String),
     /// The HTTP listener.
     #[error(
         "cannot listen on {address}: {source}; another program may use the port, set http.listen"
@@ -66,7 +67,22 @@ pub enum BootError {
     Config(#[from] ConfigError),
 }
 
-/// Loads everything side by side and notes in `health` how it went.
+/// The listener that a socket unit has opened for us (`LISTEN_FDS`), so that nobody is refused while we start.
+/// To be called once, early: it takes the variables out of the environment.
+#[must_use]
+pub fn handed_over() -> Option<std::net::TcpListener> {
+    match listenfd::ListenFd::from_env().take_tcp_listener(0) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(
+                "what the socket unit hands over is no TCP listener, http.listen is used: {error}"
+            );
+            None
+        }
+    }
+}
+
+/// Loads everything side by side and notes in `health` how it went. `handed_over` takes the place of `http.listen`.
 ///
 /// # Errors
 /// Something that no interview can do without is not there. What can be replaced by something lesser is.
@@ -75,23 +91,37 @@ pub async fn load(
     env: &Environment,
     timeline: &Timeline,
     health: &Health,
+    handed_over: Option<std::net::TcpListener>,
 ) -> Result<Components, BootError> {
+    for name in REQUIRED {
+        health.set(
+            name,
+            Need::Required,
+            Condition::Starting("loading".into()),
+            "",
+        );
+    }
     let (journal, plans, listener, engines) = tokio::join!(
         load_journal(config.state_directory.clone(), timeline, health),
         load_plans(config, timeline, health),
-        listen(config.http.listen, timeline, health),
+        listen(config.http.listen, handed_over, timeline, health),
         engines::load(config, env, timeline, health),
     );
     let (vad, engines) = engines?;
     let (journal, live) = journal?;
-    Ok(Components {
+    let components = Components {
         journal,
         live,
         vad,
         engines,
         plans: plans?,
         listener: listener?,
-    })
+    };
+    // The table is what jobs are answered by: where it and the stages disagree, READY would be a lie.
+    match health.missing() {
+        missing if missing.is_empty() => Ok(components),
+        missing => Err(BootError::NotReady(missing.join("; "))),
+    }
 }
 
 async fn load_journal(
@@ -101,7 +131,7 @@ async fn load_journal(
 ) -> Result<(Journal, Vec<InterviewRow>), BootError> {
     let shown = directory.display().to_string();
     let opened = timeline
-        .blocking("journal", JOURNAL_LIMIT, move || {
+        .blocking("journal", FILES_LIMIT, move || {
             let journal = Journal::open(&directory)?;
             let live = JournalReader::open(&directory)?.live()?;
             Ok((journal, live))
@@ -121,46 +151,37 @@ async fn load_plans(
     config: &Config,
     timeline: &Timeline,
     health: &Health,
-) -> Result<BTreeMap<String, Arc<Plan>>, BootError> {
+) -> Result<Plans, BootError> {
     let (directory, default) = (
         config.interviews.plans_directory.clone(),
         config.interviews.default_plan.clone(),
     );
     let loaded = timeline
-        .blocking("plans", PLANS_LIMIT, move || {
+        .blocking("plans", FILES_LIMIT, move || {
             plans::load(directory.as_deref(), &default)
         })
         .await;
     match &loaded {
-        Ok(plans) => {
-            let names = plans.usable.keys().cloned().collect::<Vec<_>>().join(", ");
-            let condition = if plans.broken.is_empty() {
-                Condition::Ok
-            } else {
-                Condition::Degraded(plans.broken.join("; "))
-            };
-            for broken in &plans.broken {
-                tracing::warn!("a plan can't be used: {broken}");
-            }
-            health.set("plans", Need::Required, condition, names);
-        }
-        Err(error) => health.set(
-            "plans",
-            Need::Required,
-            Condition::Failed(error.to_string()),
-            "",
-        ),
+        Ok(plans) => plans::note(health, plans),
+        Err(error) => note(health, "plans", Need::Required, Some(error), String::new()),
     }
-    loaded.map(|plans| plans.usable).map_err(BootError::Plans)
+    loaded.map_err(BootError::Plans)
 }
 
 async fn listen(
     address: SocketAddr,
+    handed_over: Option<std::net::TcpListener>,
     timeline: &Timeline,
     health: &Health,
 ) -> Result<TcpListener, BootError> {
     let started = Instant::now();
-    let bound = TcpListener::bind(address).await;
+    let is_handed_over = handed_over.is_some();
+    let bound = match handed_over {
+        Some(listener) => listener
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(listener)),
+        None => TcpListener::bind(address).await,
+    };
     let shown = bound
         .as_ref()
         .ok()
@@ -176,7 +197,11 @@ async fn listen(
         "listener",
         Need::Required,
         bound.as_ref().err(),
-        format!("http://{shown}"),
+        if is_handed_over {
+            format!("http://{shown}, from the socket unit")
+        } else {
+            format!("http://{shown}")
+        },
     );
     bound.map_err(|source| BootError::Listener { address, source })
 }

@@ -16,10 +16,12 @@ use crate::speech::embedded::{EmbeddedError, Moonshine, MoonshineFiles, Piper, P
 use crate::speech::openai::{OpenAiStt, OpenAiTts};
 use crate::speech::standby::Standby;
 use crate::speech::{Stt, Tts};
+use crate::voice::turn_model::{JUDGE_LIMIT, TurnModel};
 use crate::voice::vad::{VadEngine, VadError};
 
-/// A model that is not there by then will not be; the fallbacks are taken.
-const MODEL_LIMIT: Duration = Duration::from_secs(10);
+/// A model that is not there by then will not be; the fallbacks are taken. It takes half a second, and many times that
+/// on a machine that is busy with something else.
+const MODEL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where `libonnxruntime.so` lies in the package that this binary belongs to, where it belongs to one.
 const PACKAGED_RUNTIME: Option<&str> = option_env!("VIVA_PACKAGED_ONNXRUNTIME");
@@ -32,6 +34,8 @@ pub struct Engines {
     pub tts: Arc<TtsChain>,
     /// The language model, where one is configured.
     pub llm: Option<Arc<Llm>>,
+    /// Tells the end of a turn; without it silence alone does.
+    pub turn: Option<Arc<TurnModel>>,
     /// Servers off this machine, by what they are for.
     pub providers: Vec<(&'static str, Provider)>,
     /// Embedded engines that are fallbacks and still to be loaded.
@@ -95,12 +99,15 @@ pub(super) async fn load(
         config: config.clone(),
         runtime: runtime.map_err(|e| e.to_string()),
     };
-    let (vad, stt, tts, llm) = tokio::join!(
+    let (vad, turn, stt, tts, llm) = tokio::join!(
         load_vad(&embedded, timeline, health),
+        load_turn(&embedded, timeline, health),
         choose_stt(&embedded, env, timeline),
         choose_tts(&embedded, env, timeline),
         choose_llm(config, env, timeline),
     );
+    note_failure(health, "stt", stt.as_ref().err());
+    note_failure(health, "tts", tts.as_ref().err());
     let (stt, tts, llm) = (stt?, tts?, llm?);
     health.set(
         "stt",
@@ -129,6 +136,7 @@ pub(super) async fn load(
         stt: Arc::new(SttChain::new(stt.engines)),
         tts: Arc::new(TtsChain::new(tts.engines)),
         llm: llm.map(Arc::new),
+        turn: turn.map(Arc::new),
         providers: providers
             .into_iter()
             .filter_map(|(what, provider)| Some((what, provider?)))
@@ -195,6 +203,32 @@ async fn load_vad(
                 cause: e.to_string(),
             })
         }
+    }
+}
+
+async fn load_turn(embedded: &Embedded, timeline: &Timeline, health: &Health) -> Option<TurnModel> {
+    let loading = embedded.clone();
+    let loaded = timeline
+        .blocking("turn", MODEL_LIMIT, move || loading.turn())
+        .await;
+    match loaded {
+        Ok(turn) => {
+            health.set("turn", Need::Optional, Condition::Ok, "Smart Turn");
+            Some(turn)
+        }
+        Err(error) => {
+            // The ladder: turns end by silence alone, and a little later.
+            let condition = Condition::Degraded(error.to_string());
+            health.set("turn", Need::Optional, condition, "silence only");
+            None
+        }
+    }
+}
+
+fn note_failure(health: &Health, name: &'static str, error: Option<&EngineError>) {
+    if let Some(error) = error {
+        let condition = Condition::Failed(error.to_string());
+        health.set(name, Need::Required, condition, "");
     }
 }
 
@@ -346,6 +380,11 @@ impl Embedded {
             model.path.clone_from(path);
         }
         Ok(VadEngine::start(self.runtime()?, &model)?)
+    }
+
+    fn turn(&self) -> Result<TurnModel, LoadError> {
+        let model = Pinned::of_manifest(&self.config.models.directory, models::TURN)?;
+        Ok(TurnModel::load(self.runtime()?, &model, JUDGE_LIMIT)?)
     }
 
     fn stt(&self) -> Result<Moonshine, LoadError> {

@@ -1,13 +1,16 @@
 //! The start: stages with deadlines, run side by side, and the timeline that they leave.
 
+pub mod addresses;
 pub mod components;
 pub mod engines;
-mod plans;
+pub mod faults;
+pub mod plans;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 /// One finished stage of the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,11 +26,14 @@ pub struct Stage {
     pub failure: Option<String>,
 }
 
-/// When each stage began and ended; cheap to clone.
+/// When each stage began and ended, and which are still awaited; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     zero: Instant,
+    /// No stage of the start may be at work for longer than until then.
+    deadline: Option<Instant>,
     stages: Arc<Mutex<Vec<Stage>>>,
+    awaited: Arc<watch::Sender<Vec<&'static str>>>,
 }
 
 /// Why a stage did not give what it should.
@@ -37,7 +43,7 @@ pub enum StageError<E> {
     #[error(transparent)]
     Failed(E),
     /// It was still at work at its deadline.
-    #[error("still not done after {0} ms")]
+    #[error("still not done after {0} ms; the disk or the machine may be too slow or stuck")]
     Late(u128),
     /// Its code panicked.
     #[error("broke down: {0}")]
@@ -49,8 +55,23 @@ impl Timeline {
     pub fn start() -> Self {
         Self {
             zero: Instant::now(),
+            deadline: None,
             stages: Arc::default(),
+            awaited: Arc::new(watch::Sender::new(Vec::new())),
         }
+    }
+
+    /// The same timeline, whose stages are over at `limit` after its start, whatever their own limits are.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        let deadline = Some(self.zero + limit);
+        Self { deadline, ..self }
+    }
+
+    /// The stages that are at work, in the order in which they began; now and from now on.
+    #[must_use]
+    pub fn awaited(&self) -> watch::Receiver<Vec<&'static str>> {
+        self.awaited.subscribe()
     }
 
     /// The stages so far, in the order in which they ended.
@@ -81,6 +102,9 @@ impl Timeline {
         E: std::fmt::Display + Send + 'static,
     {
         let started = Instant::now();
+        let left = |deadline: Instant| deadline.saturating_duration_since(started);
+        let limit = self.deadline.map_or(limit, |d| limit.min(left(d)));
+        self.awaited.send_modify(|awaited| awaited.push(name));
         let task = tokio::task::spawn_blocking(work);
         let result = match tokio::time::timeout(limit, task).await {
             Err(_) => Err(StageError::Late(limit.as_millis())),
@@ -120,6 +144,8 @@ impl Timeline {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(stage);
+        self.awaited
+            .send_modify(|awaited| awaited.retain(|other| *other != name));
     }
 }
 
@@ -143,15 +169,52 @@ mod tests {
             .await;
         assert_eq!(
             late.map_err(|e| e.to_string()),
-            Err("still not done after 20 ms".into())
+            Err(
+                "still not done after 20 ms; the disk or the machine may be too slow or stuck"
+                    .into()
+            )
         );
         drop(release);
         let stages = timeline.stages();
         assert_eq!(stages[0].name, "disk");
-        assert_eq!(
-            stages[0].failure.as_deref(),
-            Some("still not done after 20 ms")
+        let failure = stages[0].failure.as_deref().unwrap_or_default();
+        assert!(
+            failure.starts_with("still not done after 20 ms"),
+            "{failure}"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_awaited_is_known_while_it_is_and_no_longer() {
+        let timeline = Timeline::start();
+        let mut awaited = timeline.awaited();
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+        let stage = timeline.blocking("disk", Duration::from_secs(5), move || {
+            held.recv().map_err(|e| e.to_string())
+        });
+        let look = async {
+            let during = awaited.wait_for(|names| !names.is_empty()).await;
+            let during = during.map(|names| names.clone()).unwrap_or_default();
+            release.send(()).unwrap_or_default();
+            during
+        };
+        let (done, during) = tokio::join!(stage, look);
+        assert!(done.is_ok());
+        assert_eq!(during, ["disk"]);
+        assert!(timeline.awaited().borrow().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_whole_start_has_a_limit_that_is_no_stage_s_own() {
+        let timeline = Timeline::start().within(Duration::ZERO);
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+        let late = timeline
+            .blocking("disk", Duration::from_secs(60), move || {
+                held.recv().map_err(|e| e.to_string())
+            })
+            .await;
+        drop(release);
+        assert!(matches!(late, Err(StageError::Late(0))));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::health::{Condition, Health, Need};
 use crate::interview::plan::{PLAN_BYTES_MAX, Plan, PlanError};
 
 /// What a directory holds.
@@ -71,6 +72,20 @@ pub fn load(directory: Option<&Path>, default_plan: &str) -> Result<Plans, Plans
         place,
         broken,
     })
+}
+
+/// Notes in `health` which plans there are, and which files are none.
+pub fn note(health: &Health, plans: &Plans) {
+    let names = plans.usable.keys().cloned().collect::<Vec<_>>().join(", ");
+    let condition = if plans.broken.is_empty() {
+        Condition::Ok
+    } else {
+        Condition::Degraded(plans.broken.join("; "))
+    };
+    for broken in &plans.broken {
+        tracing::warn!("a plan can't be used: {broken}");
+    }
+    health.set("plans", Need::Required, condition, names);
 }
 
 fn built_in() -> Plans {

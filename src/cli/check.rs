@@ -1,6 +1,5 @@
 //! `viva check`: runs every stage of the start without serving, asks every server whether it is there, prints a table.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use owo_colors::Style;
@@ -24,10 +23,10 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args, config: &Config, env: &Environment) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args, config: &Config, env: &Environment) -> anyhow::Result<u8> {
     // The table says all that the log would.
     telemetry::init("off")?;
-    let snapshot = super::runtime()?.block_on(check(config, env));
+    let snapshot = super::block_on(check(config, env))?;
     let failed = snapshot
         .components
         .values()
@@ -37,18 +36,14 @@ pub(super) fn run(args: Args, config: &Config, env: &Environment) -> anyhow::Res
     } else {
         print(&snapshot);
     }
-    Ok(if failed {
-        ExitCode::from(super::FAILED)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if failed { super::FAILED } else { super::DONE })
 }
 
 async fn check(config: &Config, env: &Environment) -> Snapshot {
     let timeline = Timeline::start();
     let health = Health::new(timeline.clone());
     health.set("configuration", Need::Required, Condition::Ok, "");
-    match components::load(config, env, &timeline, &health).await {
+    match components::load(config, env, &timeline, &health, None).await {
         Ok(components) => {
             for (what, provider) in &components.engines.providers {
                 let condition = match provider.probe().await {

@@ -33,7 +33,12 @@ enum Command {
 }
 
 /// What a running Viva uses; the tests' own recordings are not among it.
-const IN_USE: [Purpose; 3] = [Purpose::Vad, Purpose::Runtime, Purpose::Speech];
+const IN_USE: [Purpose; 4] = [
+    Purpose::Vad,
+    Purpose::Turn,
+    Purpose::Runtime,
+    Purpose::Speech,
+];
 
 #[derive(Serialize)]
 struct Listed<'a> {

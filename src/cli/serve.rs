@@ -1,8 +1,12 @@
 //! `viva serve`: registers with LiveKit and holds interviews until told to stop.
 
-use std::net::SocketAddr;
-use std::process::ExitCode;
-use std::sync::Arc;
+mod follow;
+mod pulse;
+mod readings;
+mod reload;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,19 +14,26 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Source;
 use crate::boot::Timeline;
-use crate::boot::components::{self, Components};
+use crate::boot::components::{self, BootError, Components};
 use crate::config::{Config, Environment};
+use crate::health::control::{Control, Held};
+use crate::health::http::{self, Metrics};
 use crate::health::systemd::{Manager, Told};
-use crate::health::{Condition, Health, Need, http};
+use crate::health::vitals::{Heart, Watchdog};
+use crate::health::{Condition, Health, Need};
 use crate::llm::Llm;
 use crate::session::{Conductor, Desk, IDENTITY, NAME};
 use crate::spawn::supervised;
 use crate::speech::{Stt, Tts};
 use crate::telemetry;
-use crate::voice::endpoint::EndpointSettings;
 use crate::worker::token::{self, AgentIdentity};
-use crate::worker::{Phase, Worker, WorkerOptions, WorkerStatus};
+use crate::worker::{Worker, WorkerOptions};
+
+use follow::{Follower, note_worker};
+use readings::Sources;
+use reload::Reloader;
 
 /// Time for the worker to tell LiveKit goodbye, after the interviews are over.
 const WORKER_LIMIT: Duration = Duration::from_secs(5);
@@ -32,33 +43,115 @@ const JOURNAL_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where /healthz and /readyz answer; port 0 takes a free one.
+    /// Where /healthz, /readyz and /metrics answer; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 }
 
-pub(super) fn run(args: Args, mut config: Config, env: &Environment) -> anyhow::Result<ExitCode> {
-    if let Some(listen) = args.listen {
-        config.http.listen = listen;
-    }
-    let timeline = Timeline::start();
-    telemetry::init(&config.log.filter)?;
-    super::runtime()?.block_on(serve(config, env, timeline))?;
-    Ok(ExitCode::SUCCESS)
+pub(super) fn run(args: &Args, mut config: Config, mut source: Source) -> anyhow::Result<u8> {
+    // First, while this process has one thread: it changes the environment.
+    let handed_over = components::handed_over();
+    source.listen = args.listen;
+    source.lay_over(&mut config);
+    let timeline = Timeline::start().within(Duration::from_millis(config.boot.limit_ms.into()));
+    let filter = telemetry::init(&config.log.filter)?;
+    super::block_on(serve(config, source, timeline, filter, handed_over))??;
+    Ok(super::DONE)
 }
 
-async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow::Result<()> {
+/// What asks the process to end or to read its files again.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let of = |kind, name| signal(kind).with_context(|| format!("cannot listen for {name}"));
+        Ok(Self {
+            terminate: of(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: of(SignalKind::interrupt(), "SIGINT")?,
+            hangup: of(SignalKind::hangup(), "SIGHUP")?,
+        })
+    }
+
+    async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Works off every SIGHUP until told to stop.
+    async fn reload_until_told_to_stop(&mut self, reloader: &mut Reloader) {
+        loop {
+            let Self {
+                terminate,
+                interrupt,
+                hangup,
+            } = self;
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => reloader.reload().await,
+            }
+        }
+    }
+}
+
+/// Loads what an interview needs and says meanwhile what is awaited; nothing when told to stop before it is there.
+async fn start(
+    config: &Config,
+    env: &Environment,
+    timeline: &Timeline,
+    health: &Health,
+    manager: &Manager,
+    handed_over: Option<TcpListener>,
+    signals: &mut Signals,
+) -> Result<Option<Components>, BootError> {
+    let mut awaited = timeline.awaited();
+    let mut loading = std::pin::pin!(components::load(config, env, timeline, health, handed_over));
+    loop {
+        tokio::select! {
+            loaded = &mut loading => return loaded.map(Some),
+            () = signals.told_to_stop() => return Ok(None),
+            // Its sender is the timeline's.
+            Ok(()) = awaited.changed() => {
+                let names = awaited.borrow_and_update().join(", ");
+                if !names.is_empty() {
+                    manager.tell(Told::Status(format!("starting; awaited: {names}")));
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    config: Config,
+    source: Source,
+    timeline: Timeline,
+    filter: telemetry::Filter,
+    handed_over: Option<TcpListener>,
+) -> anyhow::Result<()> {
+    let env = &source.env;
     let key = config.livekit_key(env)?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut signals = Signals::listen()?;
     let health = Health::new(timeline.clone());
     let manager = Manager::find();
-    manager.tell(Told::Status(
-        "starting: loading what an interview needs".into(),
-    ));
-    let loaded = tokio::select! {
-        loaded = components::load(&config, env, &timeline, &health) => loaded?,
-        () = told_to_stop(&mut terminate, &mut interrupt) => return Ok(()),
+    manager.tell(Told::Status("starting".into()));
+    let loaded = start(
+        &config,
+        env,
+        &timeline,
+        &health,
+        &manager,
+        handed_over,
+        &mut signals,
+    );
+    let Some(components) = loaded.await? else {
+        tracing::info!("told to stop while starting");
+        return Ok(());
     };
     let Components {
         journal,
@@ -67,18 +160,16 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
         engines,
         plans,
         listener,
-    } = loaded;
+    } = components;
     let stop = CancellationToken::new();
+    // No more interviews: a child of `stop`, so that whoever stops also drains.
+    let draining = stop.child_token();
     let address = listener.local_addr()?;
-    let http = supervised("http", serve_http(listener, health.clone(), stop.clone()));
+    let terms = reload::terms(&config, plans);
     let conductor = Conductor {
         journal: journal.clone(),
-        vad,
-        endpointing: EndpointSettings {
-            speech_threshold: config.voice.speech_threshold,
-            pause_ms: config.voice.pause_ms,
-            turn_end_ms: config.voice.turn_end_ms,
-        },
+        vad: vad.clone(),
+        endpointing: Mutex::new(terms.endpointing),
         stt: engines.stt.clone() as Arc<dyn Stt>,
         tts: engines.tts.clone() as Arc<dyn Tts>,
         llm: engines.llm.clone(),
@@ -92,13 +183,7 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
         },
     };
     log_choice(&conductor, engines.llm.as_deref());
-    let desk = Desk::new(
-        conductor,
-        plans,
-        &config.interviews,
-        health.clone(),
-        stop.clone(),
-    );
+    let desk = Desk::new(conductor, terms, health.clone(), stop.clone());
     let options = WorkerOptions {
         url: config.livekit.url.clone(),
         key,
@@ -109,7 +194,22 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
     let worker = Worker::new(options, Arc::new(desk.clone()))?;
     note_worker(&health, &config.livekit.url, &worker.status().borrow());
     desk.take_up(live, &worker.slots());
+    health.set("configuration", Need::Optional, Condition::Ok, "");
 
+    let sources = Sources {
+        health: health.clone(),
+        timeline: timeline.clone(),
+        ready_ms: timeline.elapsed_ms(),
+        worker: worker.status(),
+        journal: journal.clone(),
+        stt: engines.stt.clone(),
+        tts: engines.tts.clone(),
+    };
+    let metrics: Metrics = Arc::new(move || sources.metrics());
+    let http = supervised(
+        "http",
+        serve_http(listener, health.clone(), metrics, stop.clone()),
+    );
     tracing::info!(
         elapsed_ms = timeline.elapsed_ms(),
         supervised = manager.is_there(),
@@ -117,20 +217,31 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
     );
     manager.tell(Told::Ready);
     let background = CancellationToken::new();
-    supervised(
-        "watchdog",
-        manager.clone().feed_watchdog(background.clone()),
-    );
+    let (held, watched) = watch::channel(Held::default());
     let follower = Follower {
         health: health.clone(),
         manager: manager.clone(),
         url: config.livekit.url.clone(),
         timeline: timeline.clone(),
+        held,
+        draining: draining.clone(),
+        stopping: stop.clone(),
     };
     supervised(
         "worker status",
         follower.follow(worker.status(), background.clone()),
     );
+    // An operator's convenience, and nothing that interviews need.
+    match Control::bind(&config.state_directory) {
+        Ok(control) => {
+            let serving = control.serve(watched, draining.clone(), background.clone());
+            supervised("control", serving);
+        }
+        Err(error) => tracing::warn!(
+            "`viva drain` can't reach this service, there is no control socket in {}: {error}",
+            config.state_directory.display()
+        ),
+    }
     supervised(
         "fallbacks",
         engines.standby.load(timeline.clone(), health.clone()),
@@ -140,9 +251,50 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
             provider.warm().await;
         }
     });
-    let working = supervised("worker", worker.run(stop.clone()));
+    // One task, of which both the end of the service and the watchdog want to know the end.
+    let over = CancellationToken::new();
+    let working = {
+        let (over, running) = (over.clone(), worker.run(draining.clone()));
+        supervised("worker", async move {
+            running.await;
+            over.cancel();
+        })
+    };
+    let heart = Heart::default();
+    supervised(
+        "runtime pulse",
+        pulse::beat(heart.clone(), background.clone()),
+    );
+    supervised(
+        "component watch",
+        pulse::watch(
+            health.clone(),
+            journal.clone(),
+            vad.clone(),
+            background.clone(),
+        ),
+    );
+    let watchdog = {
+        let manager = manager.clone();
+        let desk = desk.clone();
+        Watchdog::start(
+            sd_notify::watchdog_enabled(),
+            pulse::signs(&heart, &journal, &vad, working, draining.clone()),
+            move || manager.tell(Told::Watchdog),
+            move || desk.overview(),
+        )
+        .context("cannot start the watchdog's thread; look at the limit of tasks (TasksMax)")?
+    };
 
-    told_to_stop(&mut terminate, &mut interrupt).await;
+    let mut reloader = Reloader {
+        source: source.clone(),
+        config,
+        desk: desk.clone(),
+        health,
+        manager: manager.clone(),
+        filter,
+    };
+    signals.reload_until_told_to_stop(&mut reloader).await;
     tracing::info!("told to stop: the next process goes on with running interviews");
     manager.tell(Told::Stopping);
     manager.tell(Told::Status(
@@ -150,7 +302,10 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
     ));
     stop.cancel();
     desk.close().await;
-    if tokio::time::timeout(WORKER_LIMIT, working).await.is_err() {
+    if tokio::time::timeout(WORKER_LIMIT, over.cancelled())
+        .await
+        .is_err()
+    {
         tracing::warn!(
             "LiveKit did not take our goodbye within {} s",
             WORKER_LIMIT.as_secs()
@@ -162,18 +317,17 @@ async fn serve(config: Config, env: &Environment, timeline: Timeline) -> anyhow:
     // It ends with `stop`; whatever it still has to say to a client is said by now.
     http.abort();
     background.cancel();
+    drop(watchdog);
     Ok(())
 }
 
-async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-async fn serve_http(listener: tokio::net::TcpListener, health: Health, stop: CancellationToken) {
-    if let Err(error) = http::serve(listener, health.clone(), stop).await {
+async fn serve_http(
+    listener: tokio::net::TcpListener,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    if let Err(error) = http::serve(listener, health.clone(), metrics, stop).await {
         tracing::error!("the HTTP listener broke: {error}");
         health.set(
             "listener",
@@ -188,74 +342,4 @@ fn log_choice(conductor: &Conductor, llm: Option<&Llm>) {
     let (stt, tts) = (conductor.stt.name(), conductor.tts.name());
     let mind = llm.map_or("the plan's own questions", |l| l.provider().base_url());
     tracing::info!(stt, tts, mind, "speech engines are chosen");
-}
-
-/// Keeps the health table and the service manager's status line true.
-struct Follower {
-    health: Health,
-    manager: Manager,
-    url: String,
-    timeline: Timeline,
-}
-
-impl Follower {
-    async fn follow(self, mut status: watch::Receiver<WorkerStatus>, stop: CancellationToken) {
-        let mut was_registered = false;
-        let mut told = String::new();
-        loop {
-            let now = status.borrow_and_update().clone();
-            if now.is_registered() && !was_registered {
-                tracing::info!(
-                    elapsed_ms = self.timeline.elapsed_ms(),
-                    "registered with LiveKit at {}",
-                    self.url
-                );
-            }
-            was_registered = now.is_registered();
-            note_worker(&self.health, &self.url, &now);
-            // The load changes twice a second; the line seldom.
-            let line = status_line(&self.url, &now);
-            if line != told {
-                self.manager.tell(Told::Status(line.clone()));
-                told = line;
-            }
-            tokio::select! {
-                changed = status.changed() => if changed.is_err() { return },
-                () = stop.cancelled() => return,
-            }
-        }
-    }
-}
-
-fn note_worker(health: &Health, url: &str, status: &WorkerStatus) {
-    let condition = match &status.phase {
-        Phase::Registered { .. } | Phase::Draining | Phase::Stopped => Condition::Ok,
-        Phase::Connecting {
-            last_error: None, ..
-        } => Condition::Starting("connecting".into()),
-        Phase::Connecting {
-            last_error: Some(error),
-            ..
-        } => Condition::Failed(error.to_string()),
-    };
-    // Off the machine: its absence neither stops the start nor makes the service unready, there are just no jobs.
-    health.set("livekit", Need::Optional, condition, url);
-    let places = format!("{} of {}", status.taken, status.capacity);
-    health.set("interviews", Need::Optional, Condition::Ok, places);
-}
-
-fn status_line(url: &str, status: &WorkerStatus) -> String {
-    let held = format!("{} of {} interviews", status.taken, status.capacity);
-    match &status.phase {
-        Phase::Registered { .. } => format!("registered with {url}; {held}"),
-        Phase::Connecting {
-            last_error: Some(error),
-            ..
-        } => format!("ready, without LiveKit: {error}; {held}"),
-        Phase::Connecting {
-            last_error: None, ..
-        } => format!("ready; connecting to {url}; {held}"),
-        Phase::Draining => format!("stopping; {held}"),
-        Phase::Stopped => "stopped".into(),
-    }
 }

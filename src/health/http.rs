@@ -1,7 +1,11 @@
-//! The local HTTP listener: `/healthz` tells everything, `/readyz` whether an interview can be held.
+//! The local HTTP listener: `/healthz` tells everything, `/readyz` whether an interview can be held, `/metrics` the
+//! figures.
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -10,6 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Health;
 
+/// Makes the answer to `/metrics`.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// The format in which they are told.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Serves until `stop` is cancelled.
 ///
 /// # Errors
@@ -17,12 +27,17 @@ use super::Health;
 pub async fn serve(
     listener: TcpListener,
     health: Health,
+    metrics: Metrics,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let app = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .with_state(health);
+        .with_state(health)
+        .route(
+            "/metrics",
+            get(async move || ([(CONTENT_TYPE, OPEN_METRICS)], metrics())),
+        );
     axum::serve(listener, app)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

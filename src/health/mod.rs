@@ -1,7 +1,12 @@
 //! What state every component is in, for `/healthz`, `/readyz`, the service manager and `viva check`.
 
+pub mod control;
 pub mod http;
+pub mod metrics;
+pub mod process;
 pub mod systemd;
+mod threads;
+pub mod vitals;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,6 +102,21 @@ impl Health {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name, component);
+    }
+
+    /// Changes the condition of a component that is in the table, and nothing else of it.
+    pub fn change(&self, name: &'static str, condition: Condition) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(component) = table.get_mut(name) {
+            component.condition = condition;
+        }
+    }
+
+    /// How a component is, if it is in the table.
+    #[must_use]
+    pub fn condition(&self, name: &str) -> Option<Condition> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.get(name).map(|component| component.condition.clone())
     }
 
     /// The components that keep interviews from being held, with their causes.

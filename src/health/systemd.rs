@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio_util::sync::CancellationToken;
 
 /// Messages that may wait for a manager that is slow to read; a further one is dropped.
 const QUEUE_MAX: usize = 32;
@@ -17,6 +16,10 @@ const QUEUE_MAX: usize = 32;
 pub enum Told {
     /// Everything that an interview needs is there.
     Ready,
+    /// The settings and plans are being read again; [`Ready`](Self::Ready) follows in any case.
+    Reloading,
+    /// What goes on may take this much longer.
+    ExtendTimeout(Duration),
     /// A line for people.
     Status(String),
     /// No more interviews are taken.
@@ -67,28 +70,19 @@ impl Manager {
             tracing::debug!("the service manager does not read what it is told");
         }
     }
-
-    /// Feeds the watchdog at half its interval until `stop`; returns at once where none is set.
-    ///
-    /// It runs on the runtime that conducts interviews, so a runtime that no longer turns is a watchdog that is no longer fed.
-    pub async fn feed_watchdog(self, stop: CancellationToken) {
-        let Some(interval) = sd_notify::watchdog_enabled() else {
-            return;
-        };
-        let mut tick = tokio::time::interval((interval / 2).max(Duration::from_millis(10)));
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => self.tell(Told::Watchdog),
-            }
-        }
-    }
 }
 
 fn tell_all(messages: &Receiver<Told>) {
     while let Ok(told) = messages.recv() {
         let sent = match &told {
             Told::Ready => sd_notify::notify(&[NotifyState::Ready]),
+            // The manager takes a READY for this reload's by the time that stands here.
+            Told::Reloading => NotifyState::monotonic_usec_now()
+                .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+            Told::ExtendTimeout(time) => {
+                let us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+                sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(us)])
+            }
             Told::Status(line) => sd_notify::notify(&[NotifyState::Status(line)]),
             Told::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
             Told::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),

@@ -69,6 +69,8 @@ pub enum Purpose {
     Runtime,
     /// Voice activity; every interview needs it.
     Vad,
+    /// The end of a turn; without it silence alone tells.
+    Turn,
     /// The speech engines on this machine: all of its models or none.
     Speech,
     /// The tests' own recordings.
@@ -162,6 +164,7 @@ mod tests {
     fn the_builtin_manifest_has_every_file_that_the_engines_ask_for() {
         let files = [
             models::VAD,
+            models::TURN,
             models::ONNX_RUNTIME,
             models::MOONSHINE_ENCODER,
             models::MOONSHINE_DECODER,

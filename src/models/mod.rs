@@ -14,6 +14,8 @@ pub use verify::{FileReport, FileState};
 
 /// The VAD, under a models directory.
 pub const VAD: &str = "silero-vad/silero_vad_op18_ifless.onnx";
+/// The turn model, under a models directory.
+pub const TURN: &str = "smart-turn/smart-turn-v3.2-cpu.onnx";
 /// The library that runs all others, under a models directory.
 pub const ONNX_RUNTIME: &str = "onnxruntime/libonnxruntime.so.1.23.2";
 /// Moonshine's encoder, under a models directory.

@@ -11,9 +11,10 @@ use http::header::AUTHORIZATION;
 use reqwest::{Client, RequestBuilder, Response, Url};
 
 use crate::config::Secret;
+use crate::health::metrics;
 
 mod api;
-mod breaker;
+pub mod breaker;
 mod error;
 mod probe;
 mod retry;
@@ -82,6 +83,14 @@ pub enum SetupError {
     },
 }
 
+/// Whether `base_url` can be a provider's; connects to nothing.
+///
+/// # Errors
+/// It can't; the message says why, without what must not be shown.
+pub fn check_base_url(base_url: &str) -> Result<(), SetupError> {
+    parse(base_url).map(drop)
+}
+
 impl Provider {
     /// A provider at `base_url` (else [`DEFAULT_BASE_URL`]); connects to nothing and reads nothing yet.
     ///
@@ -148,6 +157,8 @@ impl Provider {
         &self,
         sent: Result<Response, reqwest::Error>,
     ) -> Result<Response, ProviderError> {
+        let is_ok = sent.as_ref().is_ok_and(|r| r.status().is_success());
+        metrics::provider_request(self.base_url(), is_ok);
         let mut response = sent.map_err(|e| self.broken(e))?;
         if response.status().is_success() {
             return Ok(response);

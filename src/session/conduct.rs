@@ -1,7 +1,7 @@
 //! The life of one interview in this process: written down and joined side by side, held, joined again when the room is
 //! lost, and left.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -41,8 +41,8 @@ pub struct Conductor {
     pub journal: Journal,
     /// Hears speech.
     pub vad: VadEngine,
-    /// When turns begin and end.
-    pub endpointing: EndpointSettings,
+    /// When the turns of the interviews to come begin and end.
+    pub endpointing: Mutex<EndpointSettings>,
     /// Understands speech.
     pub stt: Arc<dyn Stt>,
     /// Speaks.
@@ -206,12 +206,17 @@ impl Conductor {
         leaving: impl AsyncFnOnce(&Outcome),
     ) -> Result<Outcome, SessionError> {
         let (mut room, mut mouth) = place;
+        // What holds when it begins holds to its end.
+        let endpointing = *self
+            .endpointing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         loop {
             let announcer = Announcer::start(room.participant(), room.own_track());
             let mut venue = LiveKitVenue {
                 room,
                 vad: self.vad.clone(),
-                endpointing: self.endpointing,
+                endpointing,
                 ear: None,
             };
             let parting = session.stay(&mut venue, announcer, mouth, &stops).await;

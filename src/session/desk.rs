@@ -12,11 +12,12 @@ use tokio_util::task::TaskTracker;
 use super::conduct::{Conductor, Engagement, Outcome, SessionError};
 use super::live::{HAND_OVER_LIMIT, Stops};
 use super::metadata::JobMetadata;
-use crate::health::Health;
+use crate::health::{Health, metrics};
 use crate::interview::InterviewId;
 use crate::interview::plan::Plan;
 use crate::journal::InterviewRow;
 use crate::spawn::panic_text;
+use crate::voice::endpoint::EndpointSettings;
 use crate::worker::{Assignment, JobDesk, JobOffer, Slots, StatusError, Verdict};
 
 /// Time for running interviews to come to where another process can go on: their own limit, and a disk's hesitation.
@@ -40,11 +41,22 @@ pub const NAME: &str = "Viva";
 #[derive(Clone)]
 pub struct Desk(Arc<Inner>);
 
+/// What new interviews are held by; it may change while the service runs.
+#[derive(Debug)]
+pub struct Terms {
+    /// What can be asked, by name.
+    pub plans: BTreeMap<String, Arc<Plan>>,
+    /// The plan of jobs that name none.
+    pub default_plan: String,
+    /// Rooms whose names begin with it are interviews.
+    pub room_prefix: String,
+    /// When the candidate has spoken and has finished.
+    pub endpointing: EndpointSettings,
+}
+
 struct Inner {
     conductor: Arc<Conductor>,
-    plans: BTreeMap<String, Arc<Plan>>,
-    default_plan: String,
-    room_prefix: String,
+    terms: Mutex<Arc<Terms>>,
     health: Health,
     hand_over: CancellationToken,
     held: Mutex<HashMap<InterviewId, Held>>,
@@ -61,16 +73,13 @@ impl Desk {
     /// A desk with no interview at it.
     pub fn new(
         conductor: Conductor,
-        plans: BTreeMap<String, Arc<Plan>>,
-        interviews: &crate::config::Interviews,
+        terms: Terms,
         health: Health,
         hand_over: CancellationToken,
     ) -> Self {
         Self(Arc::new(Inner {
             conductor: Arc::new(conductor),
-            plans,
-            default_plan: interviews.default_plan.clone(),
-            room_prefix: interviews.room_prefix.clone(),
+            terms: Mutex::new(Arc::new(terms)),
             health,
             hand_over,
             held: Mutex::default(),
@@ -91,6 +100,26 @@ impl Desk {
                 drop(slot);
             });
         }
+    }
+
+    /// Other terms for the interviews to come; those that are on go on by theirs.
+    pub fn renew(&self, terms: Terms) {
+        let endpointing = &self.0.conductor.endpointing;
+        *endpointing.lock().unwrap_or_else(PoisonError::into_inner) = terms.endpointing;
+        *self.0.terms.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    /// A line for each interview that is on, without a wait: empty while the desk is at work itself.
+    pub fn overview(&self) -> Vec<String> {
+        let Ok(held) = self.0.held.try_lock() else {
+            return Vec::new();
+        };
+        let line = |(id, held): (&InterviewId, &Held)| {
+            let s = held.since.elapsed().as_secs();
+            let job = held.job.as_deref().unwrap_or("none, it was taken up");
+            format!("interview {id}, job {job}, for {s} s")
+        };
+        held.iter().map(line).collect()
     }
 
     /// Waits until every interview is where another process can go on with it, at most [`STOP_LIMIT`].
@@ -115,23 +144,29 @@ impl Inner {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn terms(&self) -> Arc<Terms> {
+        let terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        terms.clone()
+    }
+
     /// What an offer is about, or why it is declined.
     fn consider(
         &self,
         room: &str,
         metadata: &str,
     ) -> Result<(InterviewId, String, Arc<Plan>, Option<String>), String> {
-        let Some(id) = room.strip_prefix(&self.room_prefix) else {
+        let terms = self.terms();
+        let Some(id) = room.strip_prefix(&terms.room_prefix) else {
             return Err(format!(
                 "{room} is no interview: its name does not begin with {}",
-                self.room_prefix
+                terms.room_prefix
             ));
         };
         let id = InterviewId::new(id).map_err(|e| format!("{room} is no interview: {e}"))?;
         let metadata = JobMetadata::parse(metadata)?;
-        let name = metadata.plan.unwrap_or_else(|| self.default_plan.clone());
-        let Some(plan) = self.plans.get(&name) else {
-            let known: Vec<_> = self.plans.keys().map(String::as_str).collect();
+        let name = metadata.plan.unwrap_or_else(|| terms.default_plan.clone());
+        let Some(plan) = terms.plans.get(&name) else {
+            let known: Vec<_> = terms.plans.keys().map(String::as_str).collect();
             return Err(format!(
                 "there is no plan {name:?}; known are: {}",
                 known.join(", ")
@@ -173,6 +208,7 @@ impl Inner {
 
     async fn hold(self: Arc<Self>, engagement: Engagement, assignment: Assignment, stops: Stops) {
         let id = engagement.interview.clone();
+        metrics::interview_started();
         let status = assignment.status;
         report(&id, status.running().await);
         let conducting =
@@ -182,8 +218,12 @@ impl Inner {
                     report(&id, status.succeeded().await)
                 });
         match contained(conducting).await {
-            Ok(outcome) => tracing::info!(interview_id = %id, ?outcome, "left the room"),
+            Ok(outcome) => {
+                count(&outcome);
+                tracing::info!(interview_id = %id, ?outcome, "left the room");
+            }
             Err(Failure::Session(error)) => {
+                metrics::interview_ended("failed");
                 tracing::error!(interview_id = %id, "{error}");
                 report(&id, status.failed(&error.to_string()).await);
             }
@@ -207,6 +247,7 @@ impl Inner {
                     .resume(id.clone(), stops.clone(), async |_: &Outcome| ());
             match contained(resuming).await {
                 Ok(outcome) => {
+                    count(&outcome);
                     tracing::info!(interview_id = %id, ?outcome, "left the room");
                     break;
                 }
@@ -220,6 +261,13 @@ impl Inner {
             }
         }
         self.held().remove(&id);
+    }
+}
+
+/// One that another process goes on with has not ended.
+fn count(outcome: &Outcome) {
+    if let Outcome::Ended(reason) = outcome {
+        metrics::interview_ended(reason.name());
     }
 }
 
@@ -251,6 +299,7 @@ impl JobDesk for Desk {
     fn offer(&self, offer: &JobOffer) -> Verdict {
         match self.0.consider(&offer.room, &offer.metadata) {
             Ok((id, plan, ..)) => {
+                metrics::job_answered(true);
                 tracing::info!(interview_id = %id, room = offer.room, job_id = offer.job_id, plan, "the job is accepted");
                 Verdict::Accept {
                     identity: IDENTITY.into(),
@@ -260,6 +309,7 @@ impl JobDesk for Desk {
                 }
             }
             Err(reason) => {
+                metrics::job_answered(false);
                 tracing::info!(
                     room = offer.room,
                     job_id = offer.job_id,

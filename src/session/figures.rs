@@ -1,6 +1,10 @@
 //! Where the time of a turn went, from the candidate's last word to the interviewer's first sound.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
+
+use crate::health::metrics;
 
 /// The stages of the reply that is being made.
 #[derive(Debug, Default)]
@@ -45,9 +49,20 @@ impl TurnFigures {
         let Some(ended) = self.speech_ended.take() else {
             return;
         };
+        let turn = ended.elapsed();
+        for (stage, ms) in [
+            ("words", self.words_ms),
+            ("mind", self.mind_ms),
+            ("journal", self.journal_ms),
+            ("tts", u128::from(first_sound_ms)),
+            ("turn", turn.as_millis()),
+        ] {
+            let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+            metrics::turn_stage(stage, Duration::from_millis(ms));
+        }
         tracing::info!(
             interview_id = interview,
-            turn_ms = ended.elapsed().as_millis(),
+            turn_ms = turn.as_millis(),
             words_ms = self.words_ms,
             mind_ms = self.mind_ms,
             journal_ms = self.journal_ms,

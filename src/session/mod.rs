@@ -9,7 +9,7 @@ mod metadata;
 mod venue;
 
 pub use conduct::{Conductor, Engagement, Outcome, SessionError};
-pub use desk::{Desk, IDENTITY, NAME};
+pub use desk::{Desk, IDENTITY, NAME, Terms};
 pub use live::Stops;
 
 #[cfg(test)]

@@ -6,4 +6,5 @@ pub mod listen;
 pub mod playout;
 pub mod speaker;
 pub mod turn;
+pub mod turn_model;
 pub mod vad;

@@ -7,6 +7,14 @@ use url::Url;
 #[error("livekit.url cannot be used: {0}; give it the form wss://livekit.example.org")]
 pub struct BadUrl(String);
 
+/// Whether `text` can be a LiveKit server's address.
+///
+/// # Errors
+/// It can't; the message says why, without showing it.
+pub fn check_url(text: &str) -> Result<(), BadUrl> {
+    Endpoint::parse(text).map(drop)
+}
+
 /// The two addresses that a worker needs of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

@@ -21,7 +21,7 @@ mod wire;
 
 pub use backoff::Backoff;
 pub use client::{Worker, WorkerOptions};
-pub use endpoint::BadUrl;
+pub use endpoint::{BadUrl, check_url};
 pub use error::WorkerError;
 pub use job::{Assignment, JobDesk, JobOffer, JobStatus, STATUS_LIMIT, StatusError, Verdict};
 pub use probe::{ProbeError, probe};

@@ -61,6 +61,18 @@ pub fn viva(environment: &HashMap<String, String>) -> Command {
 impl Service {
     /// Starts it with `extra` over [`environment`]; it is not waited for.
     pub fn start(extra: &[(&str, &str)]) -> Self {
+        Self::start_by(extra, |environment| {
+            let mut command = viva(environment);
+            command.arg("serve");
+            command
+        })
+    }
+
+    /// As [`start`](Self::start), by a command that the test makes from the environment.
+    pub fn start_by(
+        extra: &[(&str, &str)],
+        command: impl FnOnce(&HashMap<String, String>) -> Command,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let socket = directory.path().join("notify.sock");
         let notify = UnixDatagram::bind(&socket).expect("a notification socket");
@@ -78,7 +90,7 @@ impl Service {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
         );
-        let child = spawn(&environment, directory.path());
+        let child = spawn(command(&environment), directory.path());
         Self {
             directory,
             notify,
@@ -101,12 +113,24 @@ impl Service {
         let mut buffer = [0; 4096];
         while self.notify.recv(&mut buffer).is_ok() {}
         self.told.clear();
-        self.child = spawn(&self.environment, self.directory.path());
+        let mut command = viva(&self.environment);
+        command.arg("serve");
+        self.child = spawn(command, self.directory.path());
     }
 
     /// The state directory.
     pub fn state(&self) -> PathBuf {
         self.directory.path().join("state")
+    }
+
+    /// Its process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Forgets what the service manager was told, so that it can be waited for again.
+    pub fn forget_told(&mut self) {
+        self.told.clear();
     }
 
     /// The log so far.
@@ -237,14 +261,13 @@ impl Drop for Service {
 }
 
 /// The service with its log at the end of the one before.
-fn spawn(environment: &HashMap<String, String>, directory: &Path) -> Child {
+fn spawn(mut command: Command, directory: &Path) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
         .open(directory.join("viva.log"))
         .expect("a log file");
-    viva(environment)
-        .arg("serve")
+    command
         .stdout(log.try_clone().expect("a second handle of the log"))
         .stderr(log)
         .spawn()

@@ -8,7 +8,7 @@ use crate::onnx::OnnxError;
 
 mod moonshine;
 mod piper;
-mod worker;
+pub(crate) mod worker;
 
 pub use moonshine::{Moonshine, MoonshineFiles};
 pub use piper::{Piper, PiperFiles, Style};

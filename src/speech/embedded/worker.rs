@@ -15,7 +15,7 @@ const QUEUE_MAX: usize = 12;
 const NICE: i32 = 5;
 
 /// The handle: takes jobs `I` and gives results `O`. The thread ends when it is dropped.
-pub(super) struct Worker<I, O> {
+pub(crate) struct Worker<I, O> {
     jobs: SyncSender<Job<I, O>>,
 }
 
@@ -26,10 +26,10 @@ struct Job<I, O> {
 
 /// The queue is full: the machine is given more to do than it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Busy;
+pub(crate) struct Busy;
 
 /// The thread's end: its body loads the model and then calls [`serve`](Self::serve).
-pub(super) struct Jobs<I, O> {
+pub(crate) struct Jobs<I, O> {
     queue: Receiver<Job<I, O>>,
     ready: SyncSender<Result<(), EmbeddedError>>,
 }
@@ -39,7 +39,7 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
     ///
     /// # Errors
     /// The body's own error while loading, or there is no thread.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &'static str,
         body: impl FnOnce(Jobs<I, O>) -> Result<(), EmbeddedError> + Send + 'static,
     ) -> Result<Self, EmbeddedError> {
@@ -68,7 +68,7 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
     ///
     /// # Errors
     /// The queue is full.
-    pub(super) fn submit(&self, input: I) -> Result<oneshot::Receiver<O>, Busy> {
+    pub(crate) fn submit(&self, input: I) -> Result<oneshot::Receiver<O>, Busy> {
         let (reply, result) = oneshot::channel();
         match self.jobs.try_send(Job { input, reply }) {
             // A thread that has ended has dropped the reply, which the receiver sees.
@@ -81,7 +81,7 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
 impl<I, O> Jobs<I, O> {
     /// Says that loading is done and works until the handle is dropped. `work` gets a job and a question to ask between
     /// its steps: whether the job is no longer wanted.
-    pub(super) fn serve(self, mut work: impl FnMut(I, &dyn Fn() -> bool) -> O) {
+    pub(crate) fn serve(self, mut work: impl FnMut(I, &dyn Fn() -> bool) -> O) {
         priority::lower(NICE);
         // Refused only when the starter is gone, and the queue ends at once then.
         let _ = self.ready.try_send(Ok(()));

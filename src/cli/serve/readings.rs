@@ -1,0 +1,165 @@
+//! What `/metrics` looks at in the running service when it is asked.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::boot::Timeline;
+use crate::health::metrics::{Readings, text};
+use crate::health::{Condition, Health, Need, process};
+use crate::journal::Journal;
+use crate::provider::breaker::BreakerState;
+use crate::speech::chain::{EngineStatus, SttChain, TtsChain};
+use crate::worker::WorkerStatus;
+
+/// The parts that are looked at.
+pub(super) struct Sources {
+    pub(super) health: Health,
+    pub(super) timeline: Timeline,
+    /// From the process's start until READY.
+    pub(super) ready_ms: u64,
+    pub(super) worker: watch::Receiver<WorkerStatus>,
+    pub(super) journal: Journal,
+    pub(super) stt: Arc<SttChain>,
+    pub(super) tts: Arc<TtsChain>,
+}
+
+impl Sources {
+    /// The answer to one question of Prometheus'.
+    pub(super) fn metrics(&self) -> String {
+        let mut readings = Readings::default();
+        self.boot(&mut readings);
+        self.work(&mut readings);
+        self.storage(&mut readings);
+        machine(&mut readings);
+        text(&readings)
+    }
+
+    fn boot(&self, readings: &mut Readings) {
+        let stages = self.timeline.stages().into_iter().map(|stage| {
+            let labels = vec![("stage", stage.name.to_owned())];
+            (labels, ms_as_s(stage.elapsed_ms))
+        });
+        readings.labelled(
+            "viva_boot_stage_seconds",
+            "What each stage of the start took",
+            stages,
+        );
+        readings.gauge(
+            "viva_boot_ready_seconds",
+            "From the start of the process until it was ready",
+            ms_as_s(self.ready_ms),
+        );
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        readings.labelled("viva_build_info", "The release", [(version, 1.0)]);
+        let snapshot = self.health.snapshot();
+        let components = snapshot.components.into_iter().map(|(name, component)| {
+            let need = match component.need {
+                Need::Required => "required",
+                Need::Optional => "optional",
+            };
+            let is_up = match component.condition {
+                Condition::Ok => 1.0,
+                Condition::Degraded(_) | Condition::Starting(_) | Condition::Failed(_) => 0.0,
+            };
+            let labels = vec![("component", name.to_owned()), ("need", need.to_owned())];
+            (labels, is_up)
+        });
+        readings.labelled(
+            "viva_component_up",
+            "1 where a component does all that it should; degraded and failed ones are 0",
+            components,
+        );
+    }
+
+    fn work(&self, readings: &mut Readings) {
+        let worker = self.worker.borrow().clone();
+        let held = vec![("state", "held".to_owned())];
+        readings.labelled(
+            "viva_interviews",
+            "Interviews now",
+            [(held, f64::from(worker.taken))],
+        );
+        readings.gauge(
+            "viva_interviews_capacity",
+            "Interviews at once, at most",
+            f64::from(worker.capacity),
+        );
+        readings.gauge(
+            "viva_livekit_registered",
+            "1 while LiveKit can offer jobs",
+            f64::from(u8::from(worker.is_registered())),
+        );
+        let of = |kind: &str, status: Vec<EngineStatus>| {
+            let breaker = |engine: EngineStatus| {
+                let is_closed = engine.breaker == BreakerState::Closed;
+                let provider = format!("{kind} {}", engine.name);
+                let labels = vec![("provider", provider)];
+                (labels, f64::from(u8::from(!is_closed)))
+            };
+            status.into_iter().map(breaker).collect::<Vec<_>>()
+        };
+        let breakers = [of("stt", self.stt.status()), of("tts", self.tts.status())].concat();
+        readings.labelled(
+            "viva_provider_breaker_open",
+            "1 while a speech engine is set aside after failures",
+            breakers,
+        );
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "more events than f64 counts take centuries"
+    )]
+    fn storage(&self, readings: &mut Readings) {
+        let probe = self.journal.probe();
+        readings.total(
+            "viva_journal_commits",
+            "Transactions of the journal",
+            probe.commits as f64,
+        );
+        readings.total(
+            "viva_journal_events",
+            "Events in the journal since the start",
+            probe.events as f64,
+        );
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "bytes of a machine's memory fit"
+)]
+fn machine(readings: &mut Readings) {
+    if let Some(bytes) = process::resident_bytes() {
+        let help = "Memory in use by the process";
+        readings.gauge("process_resident_memory_bytes", help, bytes as f64);
+    }
+    if let Some(seconds) = process::cpu_seconds() {
+        let help = "Processor time of user and system";
+        readings.total("process_cpu_seconds", help, seconds);
+    }
+    if let Some(files) = process::open_files() {
+        readings.gauge("process_open_fds", "Open files and sockets", files as f64);
+    }
+    if let Some(memory) = process::cgroup_memory() {
+        readings.gauge(
+            "viva_cgroup_memory_limit_bytes",
+            "What the tightest cgroup around the process may use",
+            memory.limit_bytes as f64,
+        );
+        readings.gauge(
+            "viva_cgroup_memory_current_bytes",
+            "What that cgroup uses",
+            memory.current_bytes as f64,
+        );
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of a process's life fit"
+)]
+fn ms_as_s(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}

@@ -1,0 +1,115 @@
+//! The turn model says of people's speech what its makers' own code says of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails here"
+)]
+
+#[path = "support/speech.rs"]
+mod support;
+
+use std::time::Duration;
+
+use viva::models::{self, Pinned};
+use viva::speech::embedded::EmbeddedError;
+use viva::voice::turn_model::{COMPLETE_FROM, SAMPLES_MAX, TurnModel};
+
+/// The model computes in 8-bit numbers: features that differ in the seventh digit may move an answer by a step or two.
+const DIFFERENCE_MAX: f32 = 0.03;
+
+/// For each answer: a test must not fail because the machine is busy.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Where the recording is cut off, and what `local_smart_turn_v3.py` of the wheel (with ONNX Runtime 1.23.2) says of
+/// all before it.
+const BECKETT: [(usize, f32); 11] = [
+    (8_000, 0.8688),
+    (24_000, 0.9801),
+    (40_000, 0.5393),
+    (56_000, 0.9843),
+    (72_000, 0.8897),
+    (88_000, 0.0199),
+    (104_000, 0.0135),
+    (120_000, 0.1659),
+    (136_000, 0.0095),
+    (152_000, 0.4705),
+    (159_414, 0.9200),
+];
+
+/// The same of every third sample of a recording at 48 kHz.
+const TWO_CITIES: [(usize, f32); 17] = [
+    (40_000, 0.2642),
+    (80_000, 0.8935),
+    (120_000, 0.0241),
+    (160_000, 0.0223),
+    (200_000, 0.0744),
+    (240_000, 0.1103),
+    (280_000, 0.2878),
+    (320_000, 0.0199),
+    (360_000, 0.0157),
+    (400_000, 0.0135),
+    (440_000, 0.0744),
+    (480_000, 0.0426),
+    (520_000, 0.5491),
+    (560_000, 0.0199),
+    (600_000, 0.0214),
+    (640_000, 0.0191),
+    (680_000, 0.9794),
+];
+
+fn model() -> TurnModel {
+    let file = Pinned::of_manifest(&support::models_directory(), models::TURN).unwrap();
+    TurnModel::load(&support::runtime(), &file, LIMIT).unwrap()
+}
+
+fn every(step: usize, name: &str) -> Vec<i16> {
+    let path = support::models_directory().join("recordings").join(name);
+    let mut reader = hound::WavReader::open(path).unwrap();
+    reader
+        .samples::<i16>()
+        .step_by(step)
+        .map(Result::unwrap)
+        .collect()
+}
+
+#[tokio::test]
+async fn its_answers_are_those_of_the_reference() {
+    let model = model();
+    let mut worst: f32 = 0.0;
+    for (sound, answers) in [
+        (every(1, "beckett.wav"), &BECKETT[..]),
+        (every(3, "two_cities.wav"), &TWO_CITIES[..]),
+    ] {
+        for (end, expected) in answers {
+            let found = model.judge(sound[..*end].to_vec()).await.unwrap();
+            let difference = (found - expected).abs();
+            println!("{end:>7}: {found:.4}, the reference {expected:.4}");
+            worst = worst.max(difference);
+        }
+    }
+    assert!(worst <= DIFFERENCE_MAX, "{worst}");
+}
+
+#[tokio::test]
+async fn a_sentence_that_breaks_off_is_not_over_and_one_that_ends_is() {
+    let (model, sound) = (model(), every(1, "beckett.wav"));
+    assert!(model.judge(sound.clone()).await.unwrap() >= COMPLETE_FROM);
+    assert!(model.judge(sound[..88_000].to_vec()).await.unwrap() < COMPLETE_FROM);
+}
+
+#[tokio::test]
+async fn a_long_turn_is_judged_by_its_end() {
+    let (model, sound) = (model(), every(1, "beckett.wav"));
+    let last = sound[sound.len() - SAMPLES_MAX..].to_vec();
+    assert_eq!(model.judge(sound).await, model.judge(last).await);
+}
+
+#[test]
+fn a_missing_model_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = Pinned::of_manifest(directory.path(), models::TURN).unwrap();
+    let error = TurnModel::load(&support::runtime(), &file, LIMIT).unwrap_err();
+    assert!(matches!(error, EmbeddedError::Model(_)), "{error}");
+    assert!(error.to_string().contains(models::TURN), "{error}");
+}
