@@ -23,6 +23,10 @@ use crate::voice::vad::{VadEngine, VadError};
 /// on a machine that is busy with something else.
 const MODEL_LIMIT: Duration = Duration::from_secs(30);
 
+/// What an engine of this machine is given at least, whatever a provider's time-out: with four rooms on two cores a
+/// sentence may wait for three others.
+const LAST_RESORT_LIMIT: Duration = Duration::from_secs(15);
+
 /// Where `libonnxruntime.so` lies in the package that this binary belongs to, where it belongs to one.
 const PACKAGED_RUNTIME: Option<&str> = option_env!("VIVA_PACKAGED_ONNXRUNTIME");
 
@@ -392,7 +396,7 @@ impl Embedded {
         Ok(Moonshine::load(
             self.runtime()?,
             &files,
-            limit(self.config.stt.timeout_ms),
+            last_resort(self.config.stt.timeout_ms),
         )?)
     }
 
@@ -403,13 +407,15 @@ impl Embedded {
             &files,
             &self.config.tts.espeak,
             style,
-            limit(self.config.tts.timeout_ms),
+            last_resort(self.config.tts.timeout_ms),
         )?)
     }
 }
 
-fn limit(ms: u32) -> Duration {
-    Duration::from_millis(ms.into())
+/// The engines of this machine are the last of their chain: words or a voice that come late on a busy machine are better
+/// than none.
+fn last_resort(timeout_ms: u32) -> Duration {
+    Duration::from_millis(timeout_ms.into()).max(LAST_RESORT_LIMIT)
 }
 
 /// A voice of this machine in another style, for the simulated candidate.
