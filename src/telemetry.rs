@@ -53,7 +53,8 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
 pub fn init(filter: &str) -> Result<Filter, TelemetryError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let journal = if is_connected_to_journald() {
-        tracing_journald::layer().ok()
+        // INTERVIEW_ID and STAGE, not F_INTERVIEW_ID: what operators search by.
+        tracing_journald::layer().ok().map(|layer| layer.with_field_prefix(None))
     } else {
         None
     };
