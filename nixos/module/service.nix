@@ -10,6 +10,9 @@ let
   cfg = config.services.viva;
   instances = import ./instances.nix { inherit lib cfg; };
 
+  listen =
+    port: "${lib.removeSuffix ":${toString cfg.http.port}" cfg.settings.http.listen}:${toString port}";
+
   service =
     {
       n,
@@ -35,7 +38,7 @@ let
       # The settings file is the same for all; these two differ.
       environment = lib.mkIf (n > 1) {
         VIVA_STATE_DIRECTORY = "/var/lib/${directory}";
-        VIVA_HTTP__LISTEN = "${lib.removeSuffix ":${toString cfg.http.port}" cfg.settings.http.listen}:${toString port}";
+        VIVA_HTTP__LISTEN = listen port;
       };
 
       serviceConfig =
@@ -105,6 +108,23 @@ in
   config = lib.mkIf cfg.enable {
     systemd.services = lib.listToAttrs (
       map (instance: lib.nameValuePair instance.unit (service instance)) instances
+    );
+
+    # The port is open before the program is there and while it starts again: a page waits and is not refused.
+    systemd.sockets = lib.listToAttrs (
+      map (
+        { unit, port, ... }:
+        lib.nameValuePair unit {
+          description = "HTTP of Viva";
+          wantedBy = [ "sockets.target" ];
+          listenStreams = [ (listen port) ];
+          # With wrong settings every page would start it again; after a few it stays down, as it should.
+          socketConfig = {
+            TriggerLimitIntervalSec = "10s";
+            TriggerLimitBurst = 5;
+          };
+        }
+      ) instances
     );
 
     users.users.viva = {

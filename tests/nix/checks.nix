@@ -71,6 +71,8 @@ in
     {
       "tests/systemd/units/viva.service" = unit service "viva.service";
       "tests/systemd/units/viva@2.service" = unit service "viva@2.service";
+      "tests/systemd/units/viva.socket" = unit service "viva.socket";
+      "tests/systemd/units/viva@2.socket" = unit service "viva@2.socket";
       "tests/systemd/units/viva-litestream.service" = unit litestream "viva-litestream.service";
       "tests/systemd/units/viva.toml" = stable (
         builtins.readFile service.environment.etc."viva/viva.toml".source.unchecked

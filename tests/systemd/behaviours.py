@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -37,7 +38,7 @@ class Skipped(Exception):
 
 
 def every_line_of_the_units_is_understood():
-    units = sorted(str(path) for path in Path("/etc/systemd/system").glob("viva*.service"))
+    units = sorted(str(path) for path in Path("/etc/systemd/system").glob("viva*") if path.suffix in (".service", ".socket"))
     out = run("systemd-analyze", "verify", "--recursive-errors=no", "--man=no", *units, check=False)
     # Programs that are not on the test machine are no matter of the unit.
     said = [line for line in (out.stdout + out.stderr).splitlines() if line and "is not executable" not in line]
@@ -224,6 +225,47 @@ def wrong_settings_keep_it_down_and_are_named():
     expect(http("/readyz") == 200, "with the mistake corrected it is ready")
 
 
+def a_page_waits_while_it_restarts():
+    if b"LISTEN_FDS" not in Path(PROGRAM).read_bytes():
+        raise Skipped("this program takes no socket from systemd")
+    run("systemctl", "stop", UNIT, limit_s=35)
+    run("systemctl", "start", "viva.socket")
+    run("systemctl", "start", UNIT, limit_s=START_S_MAX)
+    answers, over = [], threading.Event()
+
+    def ask():
+        while not over.is_set():
+            answers.append(http("/healthz"))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for _ in range(3):
+        run("systemctl", "restart", UNIT, limit_s=START_S_MAX)
+    over.set()
+    asking.join()
+    run("systemctl", "stop", "viva.socket", UNIT, limit_s=35)
+    run("systemctl", "start", UNIT, limit_s=START_S_MAX)
+    expect(len(answers) >= 3 and set(answers) == {200}, f"every question is answered, not {[a for a in answers if a != 200][:5]} of {len(answers)}")
+    return f"{len(answers)} answers during three restarts"
+
+
+def pages_do_not_start_it_with_wrong_settings_for_ever():
+    if b"LISTEN_FDS" not in Path(PROGRAM).read_bytes():
+        raise Skipped("this program takes no socket from systemd")
+    good = SETTINGS.read_text()
+    run("systemctl", "stop", UNIT, limit_s=35)
+    SETTINGS.write_text(good.replace("capacity = 4", 'capacity = "many"'))
+    try:
+        run("systemctl", "start", "viva.socket")
+        http("/healthz")
+        wait(lambda: show("Result", "viva.socket") == "trigger-limit-hit", 20, "the socket is given up")
+        wait(lambda: show("ActiveState") == "failed", 5, "the service is down")
+    finally:
+        SETTINGS.write_text(good)
+    run("systemctl", "restart", UNIT, limit_s=START_S_MAX)
+    expect(http("/readyz") == 200, "with the mistake corrected it is ready, on a port of its own")
+
+
 def an_operator_asks_it_beside_the_running_service():
     listed = run("bash", "/usr/local/bin/viva", "interviews", "--json")
     expect(isinstance(json.loads(listed.stdout), list), "`viva interviews` lists what is in the journal")
@@ -279,6 +321,8 @@ BEHAVIOURS = [
     a_process_that_hangs_is_replaced,
     it_stops_when_told_to,
     wrong_settings_keep_it_down_and_are_named,
+    a_page_waits_while_it_restarts,
+    pages_do_not_start_it_with_wrong_settings_for_ever,
     an_operator_asks_it_beside_the_running_service,
     litestream_copies_the_journal,
     systemd_ignored_nothing,
