@@ -84,7 +84,7 @@ let
           MemoryMax = cfg.memory.max;
           TasksMax = 1024;
           LimitNOFILE = 16384;
-          # A helper that is killed is one sentence's trouble; and of all on this machine, this is not the first to go.
+          # A child that is killed is one sentence's trouble; and of all on this machine, this is not the first to go.
           OOMPolicy = "continue";
           OOMScoreAdjust = -500;
 
