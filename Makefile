@@ -15,6 +15,8 @@ demo: build $(if $(findstring --stay,$(ARGS)),web) ## Hold an interview on this 
 
 test: setup-test lint ## Pass all tests, against real servers
 	@cargo test --release --workspace --locked
+	@tests/systemd/run $(VIVA)
+	@tests/nix/run
 
 lint: ## Check format and lints
 	@cargo fmt --all --check

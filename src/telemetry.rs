@@ -54,7 +54,9 @@ pub fn init(filter: &str) -> Result<Filter, TelemetryError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let journal = if is_connected_to_journald() {
         // INTERVIEW_ID and STAGE, not F_INTERVIEW_ID: what operators search by.
-        tracing_journald::layer().ok().map(|layer| layer.with_field_prefix(None))
+        tracing_journald::layer()
+            .ok()
+            .map(|layer| layer.with_field_prefix(None))
     } else {
         None
     };
