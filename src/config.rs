@@ -72,6 +72,15 @@ pub struct Journal {
     pub retention_days: u32,
 }
 
+impl Journal {
+    /// What the journal itself has to know.
+    pub fn options(&self) -> crate::journal::JournalOptions {
+        crate::journal::JournalOptions {
+            litestream: self.litestream,
+        }
+    }
+}
+
 /// The start of the service.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

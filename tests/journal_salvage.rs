@@ -12,7 +12,7 @@ use std::path::Path;
 
 use journal_support::{ended, id, joined, new};
 use viva::journal::{
-    Arrival, Arrived, CarriedEvent, IMPORTED_CAUSE, JOURNAL_FILE, Journal, JournalError,
+    Arrival, Arrived, CarriedEvent, Condition, IMPORTED_CAUSE, JOURNAL_FILE, Journal, JournalError,
     JournalReader, Line, StoredEvent,
 };
 
@@ -103,6 +103,38 @@ async fn a_page_that_is_damaged_anywhere_is_found_and_costs_no_other_interview()
         salvaged_events > 302 * (pages - 1) * 6 / 10,
         "{salvaged_events} events of {pages} pages"
     );
+}
+
+#[tokio::test]
+async fn a_damaged_interview_can_not_be_taken_up_and_the_others_can() {
+    let directory = tempfile::tempdir().unwrap();
+    with_three(directory.path()).await;
+    let path = directory.path().join(JOURNAL_FILE);
+    let whole = std::fs::read(&path).unwrap();
+    let mut refused = 0;
+    for page in 1..whole.len() / 4096 {
+        let mut damaged = whole.clone();
+        damaged[page * 4096..][..4096].fill(0xA5);
+        std::fs::write(&path, &damaged).unwrap();
+        // Some pages are needed by every start.
+        let Ok(journal) = Journal::open(directory.path()) else {
+            continue;
+        };
+        let taken = [
+            journal.take_up(&id("a")).await,
+            journal.take_up(&id("b")).await,
+        ];
+        let (done, not) = taken.iter().partition::<Vec<_>, _>(|t| t.is_ok());
+        let one_each = done.len() == 1 && not.len() == 1;
+        refused += u64::from(one_each && journal.probe().condition == Condition::Well);
+        // A page that the writer itself needs has stopped it, and then it says so.
+        let _ = journal.close().await;
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(directory.path().join(format!("{JOURNAL_FILE}{suffix}")));
+        }
+        let _ = std::fs::remove_file(directory.path().join("journal.mark"));
+    }
+    assert!(refused > 5, "{refused} pages belong to one of the two");
 }
 
 #[tokio::test]

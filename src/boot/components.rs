@@ -1,7 +1,6 @@
 //! What an interview needs, loaded side by side, each part within its own deadline.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -102,7 +101,7 @@ pub async fn load(
         );
     }
     let (journal, plans, listener, engines) = tokio::join!(
-        load_journal(config.state_directory.clone(), timeline, health),
+        load_journal(config, timeline, health),
         load_plans(config, timeline, health),
         listen(config.http.listen, handed_over, timeline, health),
         engines::load(config, env, timeline, health),
@@ -125,14 +124,15 @@ pub async fn load(
 }
 
 async fn load_journal(
-    directory: PathBuf,
+    config: &Config,
     timeline: &Timeline,
     health: &Health,
 ) -> Result<(Journal, Vec<InterviewRow>), BootError> {
+    let (directory, options) = (config.state_directory.clone(), config.journal.options());
     let shown = directory.display().to_string();
     let opened = timeline
         .blocking("journal", FILES_LIMIT, move || {
-            let journal = Journal::open(&directory)?;
+            let journal = Journal::open_with(&directory, options)?;
             let live = JournalReader::open(&directory)?.live()?;
             Ok((journal, live))
         })

@@ -167,7 +167,7 @@ async fn import(config: &Config, file: &PathBuf) -> anyhow::Result<ExitCode> {
         Box::new(BufReader::new(opened))
     };
     let mut import = Import {
-        journal: Journal::open(&config.state_directory)?,
+        journal: Journal::open_with(&config.state_directory, config.journal.options())?,
         current: None,
         interviews: 0,
         added: 0,
@@ -291,7 +291,7 @@ fn cut_at_gap(events: &mut Vec<StoredEvent>) -> Option<u64> {
 }
 
 async fn adopt(config: &Config, ids: Vec<InterviewId>) -> anyhow::Result<ExitCode> {
-    let journal = Journal::open(&config.state_directory)?;
+    let journal = Journal::open_with(&config.state_directory, config.journal.options())?;
     let set_aside = JournalReader::open(&config.state_directory)?.interviews()?;
     let ids = if ids.is_empty() {
         set_aside

@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod demo;
 mod drain;
+mod interview;
 mod interviews;
 mod journal;
 mod models;
@@ -62,6 +63,8 @@ enum Command {
     Report(report::Args),
     /// List the interviews in the journal.
     Interviews(interviews::Args),
+    /// Export or delete what is kept of a person.
+    Interview(interview::Args),
     /// Check the journal, carry interviews out of it and into it, and readmit them.
     Journal(journal::Args),
     /// List and verify the pinned model files.
@@ -147,6 +150,7 @@ fn run_with_settings(command: Command, source: Source) -> anyhow::Result<ExitCod
         Command::Drain(args) => drain::run(&args, &config),
         Command::Report(args) => report::run(args, &config),
         Command::Interviews(args) => interviews::run(args, &config),
+        Command::Interview(args) => interview::run(args, &config),
         Command::Journal(args) => journal::run(args, &config),
         Command::Models(args) => models::run(args, &config),
     }

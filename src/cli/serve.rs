@@ -285,6 +285,10 @@ async fn serve(
         )
         .context("cannot start the watchdog's thread; look at the limit of tasks (TasksMax)")?
     };
+    let upkeep = supervised(
+        "journal upkeep",
+        journal.clone().upkeep(config.journal.retention_days),
+    );
 
     let mut reloader = Reloader {
         source: source.clone(),
@@ -311,6 +315,7 @@ async fn serve(
             WORKER_LIMIT.as_secs()
         );
     }
+    upkeep.abort();
     tokio::time::timeout(JOURNAL_LIMIT, journal.close())
         .await
         .context("the journal was not closed in time")??;

@@ -18,6 +18,7 @@ mod read;
 mod rows;
 mod salvage;
 mod tombstones;
+mod upkeep;
 mod witness;
 mod write;
 mod writer;

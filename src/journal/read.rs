@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::erase::ended_before;
 use super::open::{check_identity, opening};
 use super::rows::{
-    InterviewRow, StoredEvent, events_after, interview, interview_id, interview_row,
+    InterviewRow, StoredEvent, count_events, events_after, interview, interview_id, interview_row,
     interviews_sql, plan, verify,
 };
 use super::{JOURNAL_FILE, JournalError};
@@ -90,7 +90,10 @@ impl JournalReader {
     /// # Errors
     /// The file can't be read.
     pub fn interview(&self, id: &InterviewId) -> Result<Option<InterviewRow>, JournalError> {
-        interview(&self.connection, self.schema, id).map_err(|e| self.failed(&e))
+        interview(&self.connection, self.schema, id)
+            .map_err(|e| self.failed(&e))?
+            .map(|row| self.counted(row))
+            .transpose()
     }
 
     /// The events of an interview in their order. Each is checked against the one before it.
@@ -207,7 +210,23 @@ impl JournalReader {
                 .query_map([], interview_row)?
                 .collect()
         };
-        query().map_err(|e| self.failed(&e))
+        let rows = query().map_err(|e| self.failed(&e))?;
+        rows.into_iter().map(|row| self.counted(row)).collect()
+    }
+
+    /// Events that can't be counted for a damaged page are a matter of this interview alone; whoever reads
+    /// them is told.
+    fn counted(&self, row: InterviewRow) -> Result<InterviewRow, JournalError> {
+        match count_events(&self.connection, &row.id) {
+            Ok(events) => Ok(InterviewRow { events, ..row }),
+            Err(e) => match self.failed(&e) {
+                JournalError::Damaged { cause, .. } => {
+                    tracing::error!(interview_id = %row.id, "its events can't be counted, {cause}; `viva journal check` names the damage");
+                    Ok(row)
+                }
+                other => Err(other),
+            },
+        }
     }
 
     fn failed(&self, error: &rusqlite::Error) -> JournalError {

@@ -141,11 +141,29 @@ pub(super) fn write_group<'a>(
     heads: &mut Heads,
     group: impl IntoIterator<Item = &'a Write>,
 ) -> rusqlite::Result<Vec<Result<Written, JournalError>>> {
+    let group: Vec<&Write> = group.into_iter().collect();
+    // Outside of the transaction, which a damaged page would make fail as a whole.
+    let mut readings = Vec::with_capacity(group.len());
+    for write in &group {
+        readings.push(match write {
+            Write::TakeUp { id } => match read(connection, id) {
+                Err(Trouble::Fatal(error)) => return Err(error),
+                reading => Some(reading),
+            },
+            _ => None,
+        });
+    }
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut results = Vec::new();
-    for write in group {
+    for (write, reading) in group.into_iter().zip(readings) {
         let savepoint = transaction.savepoint()?;
-        match perform(&savepoint, heads, write) {
+        let performed = match (write, reading) {
+            (Write::TakeUp { id }, Some(reading)) => {
+                reading.and_then(|reading| take_up(&savepoint, heads, id, reading))
+            }
+            _ => perform(&savepoint, heads, write),
+        };
+        match performed {
             Ok(written) => {
                 savepoint.commit()?;
                 results.push(Ok(written));
@@ -163,10 +181,8 @@ fn perform(connection: &Connection, heads: &mut Heads, write: &Write) -> Result<
     match write {
         Write::Begin(new) => begin(connection, new)?,
         Write::Append { id, rows } => append(connection, heads, id, rows)?,
-        Write::TakeUp { id } => {
-            let taken = take_up(connection, heads, id)?;
-            return Ok(Written::TakenUp(Box::new(taken)));
-        }
+        // It needs what was read before.
+        Write::TakeUp { .. } => {}
         Write::Stood { id } => {
             let sql = "UPDATE interviews SET attempts = 0 WHERE id = ?1";
             known(id, connection.prepare_cached(sql)?.execute([id.as_str()])?)?;
@@ -228,11 +244,21 @@ fn live(connection: &Connection, id: &InterviewId) -> Result<InterviewRow, Troub
     Ok(row)
 }
 
-fn take_up(
-    connection: &Connection,
-    heads: &mut Heads,
-    id: &InterviewId,
-) -> Result<TakenUp, Trouble> {
+/// What an interview that is to be taken up consists of, checked.
+fn read(connection: &Connection, id: &InterviewId) -> Result<TakenUp, Trouble> {
+    read_whole(connection, id).map_err(|trouble| match trouble {
+        // The page belongs to this interview: the others go on.
+        Trouble::Fatal(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            Trouble::Refused(JournalError::Damaged {
+                path: connection.path().unwrap_or_default().into(),
+                cause: error.to_string(),
+            })
+        }
+        other => other,
+    })
+}
+
+fn read_whole(connection: &Connection, id: &InterviewId) -> Result<TakenUp, Trouble> {
     let mut row = live(connection, id)?;
     if let Some(cause) = row.set_aside {
         return Err(JournalError::SetAside {
@@ -243,6 +269,7 @@ fn take_up(
     }
     let stored = events_after(connection, id, (0, 0), usize::MAX)?;
     verify(id, &row.plan_hash, &stored)?;
+    row.events = stored.len() as u64;
     let events = stored
         .iter()
         .map(StoredEvent::recorded)
@@ -250,20 +277,40 @@ fn take_up(
     let plan_body = plan(connection, &row.plan_hash)?.ok_or_else(|| JournalError::UnknownPlan {
         hash: row.plan_hash.clone(),
     })?;
-    (row.term, row.attempts) = connection
-        .prepare_cached(
-            "UPDATE interviews SET term = term + 1, attempts = attempts + 1 WHERE id = ?1
-             RETURNING term, attempts",
-        )?
-        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    // It has the term of before.
-    heads.remove(id);
     Ok(TakenUp {
         attempts: row.attempts,
         interview: row,
         plan_body,
         events,
     })
+}
+
+fn take_up(
+    connection: &Connection,
+    heads: &mut Heads,
+    id: &InterviewId,
+    mut taken: TakenUp,
+) -> Result<Written, Trouble> {
+    // It has the term of before.
+    heads.remove(id);
+    let head = find_head(connection, id)?;
+    if head.seq != taken.interview.events {
+        // Something was appended in this very group, by a session that still holds it.
+        return Err(JournalError::OutOfOrder {
+            id: id.clone(),
+            expected: head.seq + 1,
+            found: taken.interview.events + 1,
+        }
+        .into());
+    }
+    (taken.interview.term, taken.attempts) = connection
+        .prepare_cached(
+            "UPDATE interviews SET term = term + 1, attempts = attempts + 1 WHERE id = ?1
+             RETURNING term, attempts",
+        )?
+        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    taken.interview.attempts = taken.attempts;
+    Ok(Written::TakenUp(Box::new(taken)))
 }
 
 fn acknowledge(

@@ -156,7 +156,7 @@ impl Writer {
             both.filter(|(_, result)| result.is_ok())
                 .map(|((write, _), _)| write)
         };
-        if let Some(mark) = done().filter_map(Write::last_event).last() {
+        if let Some(mark) = done().filter_map(Write::last_event).next_back() {
             self.opened.marker.note(&mark);
         }
         let mut vitals = lock(&self.vitals);

@@ -1,0 +1,92 @@
+//! `viva interview`: what is kept of a person, given to them or deleted.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::style::line;
+use super::{report, runtime};
+use crate::config::Config;
+use crate::interview::InterviewId;
+use crate::journal::{Journal, JournalError, JournalReader, Line, set_tombstones};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print all that is kept of an interview as one JSON object: its report and every stored event.
+    Export {
+        /// Which.
+        id: InterviewId,
+    },
+    /// Delete interviews for good, here and in the copies from before migrations.
+    Delete {
+        /// Which.
+        #[arg(required = true)]
+        ids: Vec<InterviewId>,
+    },
+}
+
+pub(super) fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Export { id } => export(config, &id),
+        Command::Delete { ids } => runtime()?.block_on(delete(config, ids)),
+    }
+}
+
+#[derive(Serialize)]
+struct Exported {
+    report: serde_json::Value,
+    journal: Vec<Line>,
+}
+
+fn export(config: &Config, id: &InterviewId) -> anyhow::Result<ExitCode> {
+    // First, because it says that there is no such interview, or that it is damaged.
+    let text = report::render(config, id, true)?;
+    let salvaged = JournalReader::open(&config.state_directory)?.salvage(id);
+    line(serde_json::to_string_pretty(&Exported {
+        report: serde_json::from_str(&text)?,
+        journal: salvaged.lines(),
+    })?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn delete(config: &Config, ids: Vec<InterviewId>) -> anyhow::Result<ExitCode> {
+    let reader = JournalReader::open(&config.state_directory)?;
+    for id in &ids {
+        match reader.interview(id)? {
+            None => bail!(
+                "there is no interview {id} in {}; nothing was deleted",
+                config.state_directory.display()
+            ),
+            Some(row) if row.ended.is_none() && row.set_aside.is_none() => {
+                bail!("the interview {id} is live; end it first, nothing was deleted")
+            }
+            Some(_) => {}
+        }
+    }
+    drop(reader);
+    match Journal::open_with(&config.state_directory, config.journal.options()) {
+        Ok(journal) => {
+            let deleted = journal.delete(ids).await;
+            journal.close().await?;
+            line(format_args!("{} deleted", deleted?));
+        }
+        // The one that writes the journal looks for tombstones itself.
+        Err(JournalError::InUse { .. }) => {
+            set_tombstones(&config.state_directory, &ids)?;
+            line("marked; the running service deletes them within a minute");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if config.journal.litestream {
+        line("Litestream's replica keeps them until its retention is over");
+    }
+    Ok(ExitCode::SUCCESS)
+}
