@@ -302,7 +302,7 @@ proptest! {
         let mut run = Run::new(mind);
         run.feed(steps);
         let killed_after = at.index(run.events.len()) + 1;
-        let mut resumed = Run { state: State::new(run.plan.clone()), plan: run.plan.clone(), events: Vec::new() };
+        let mut resumed = Run { state: State::new(run.plan.clone()), plan: run.plan.clone(), events: Vec::new(), states: Vec::new() };
         for recorded in &run.events[..killed_after] {
             resumed.state.apply(recorded);
             resumed.events.push(recorded.clone());
