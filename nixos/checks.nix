@@ -12,7 +12,9 @@
   cargo,
   clippy,
   cmake,
+  coturn,
   espeak-ng,
+  litestream,
   livekit,
   rustc,
   rustfmt,
@@ -100,11 +102,15 @@ in
   };
 
   tests = check "tests" {
-    tools = [ espeak-ng ];
+    tools = [
+      coturn
+      espeak-ng
+    ];
     env =
       import ./test-env.nix {
         inherit
           lib
+          litestream
           livekit
           viva
           viva-models

@@ -6,7 +6,9 @@
   cargo,
   clippy,
   cmake,
+  coturn,
   espeak-ng,
+  litestream,
   livekit,
   pkg-config,
   postgresql,
@@ -22,6 +24,7 @@ let
   testEnv = import ./test-env.nix {
     inherit
       lib
+      litestream
       livekit
       pythonClient
       viva
@@ -34,7 +37,9 @@ mkShell {
     cargo
     clippy
     cmake
+    coturn
     espeak-ng
+    litestream
     livekit
     pkg-config
     postgresql

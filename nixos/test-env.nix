@@ -1,6 +1,7 @@
 # The variables by which the tests find what they run against.
 {
   lib,
+  litestream,
   livekit,
   pythonClient,
   viva,
@@ -8,6 +9,7 @@
 }:
 
 {
+  VIVA_LITESTREAM = lib.getExe litestream;
   VIVA_LIVEKIT_SERVER = lib.getExe livekit;
   VIVA_MODELS = "${viva-models.override { withRecordings = true; }}";
   VIVA_ONNXRUNTIME = viva.onnxruntimeLibrary;

@@ -128,6 +128,7 @@ let
     "clippy"
     "cmake"
     "coreutils"
+    "coturn"
     "espeak-ng"
     "findutils"
     "gnugrep"
