@@ -35,7 +35,7 @@ struct Tone {
 impl AudioPull for Tone {
     fn fill(&mut self, out: &mut [i16]) -> usize {
         for sample in out.iter_mut() {
-            let high = self.samples / 30 % 2 == 0;
+            let high = (self.samples / 30).is_multiple_of(2);
             *sample = if high { 8_000 } else { -8_000 };
             self.samples = self.samples.wrapping_add(1);
         }

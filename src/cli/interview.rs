@@ -42,17 +42,30 @@ pub(super) fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
 
 #[derive(Serialize)]
 struct Exported {
+    /// Null where none can be made.
     report: serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_no_report: Option<String>,
     journal: Vec<Line>,
 }
 
 fn export(config: &Config, id: &InterviewId) -> anyhow::Result<ExitCode> {
-    // First, because it says that there is no such interview, or that it is damaged.
-    let text = report::render(config, id, true)?;
-    let salvaged = JournalReader::open(&config.state_directory)?.salvage(id);
+    let reader = JournalReader::open(&config.state_directory)?;
+    if reader.interview(id)?.is_none() {
+        bail!(
+            "there is no interview {id} in {}",
+            config.state_directory.display()
+        );
+    }
+    // One that is damaged or did not begin has no report; what is whole of it is theirs all the same.
+    let (report, why_no_report) = match report::render(config, id, true) {
+        Ok(text) => (serde_json::from_str(&text)?, None),
+        Err(error) => (serde_json::Value::Null, Some(error.to_string())),
+    };
     line(serde_json::to_string_pretty(&Exported {
-        report: serde_json::from_str(&text)?,
-        journal: salvaged.lines(),
+        report,
+        why_no_report,
+        journal: reader.salvage(id).lines(),
     })?);
     Ok(ExitCode::SUCCESS)
 }

@@ -206,9 +206,11 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
 
+    type Dump = fn() -> Vec<String>;
+
     /// Looks once a second of a clock that the test moves, and tells how often the watchdog was fed.
     struct Story {
-        looking: Looking<fn(), fn() -> Vec<String>>,
+        looking: Looking<fn(), Dump>,
         now: Instant,
     }
 

@@ -217,7 +217,7 @@ impl Inner {
                 .conduct(engagement, stops.clone(), async |_: &Outcome| {
                     report(&id, status.succeeded().await)
                 });
-        match contained(conducting).await {
+        match contained(Box::pin(conducting)).await {
             Ok(outcome) => {
                 count(&outcome);
                 tracing::info!(interview_id = %id, ?outcome, "left the room");
@@ -245,7 +245,7 @@ impl Inner {
                 self.conductor
                     .clone()
                     .resume(id.clone(), stops.clone(), async |_: &Outcome| ());
-            match contained(resuming).await {
+            match contained(Box::pin(resuming)).await {
                 Ok(outcome) => {
                     count(&outcome);
                     tracing::info!(interview_id = %id, ?outcome, "left the room");
