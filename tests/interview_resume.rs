@@ -66,6 +66,16 @@ fn the_greeting_is_given_again_since_it_says_that_an_ai_speaks() {
 }
 
 #[test]
+fn nothing_is_asked_before_the_greeting_was_heard_however_often_it_is_cut_off() {
+    let mut talk = Talk::by_plan();
+    talk.candidate_comes();
+    for _ in 0..5 {
+        talk.begins("AI interviewer").is_killed_and_resumed(900);
+    }
+    talk.says("AI interviewer").says("What is a stack?");
+}
+
+#[test]
 fn a_model_that_was_being_asked_is_asked_again() {
     let mut talk = Talk::with_mind().up_to_the_first_question();
     talk.candidate("The stack holds frames.").asks_the_mind();

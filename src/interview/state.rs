@@ -262,9 +262,14 @@ impl State {
                 since_ms: self.now_ms,
             };
         }
-        if let Phase::Speaking { .. } = self.phase {
+        if let Phase::Speaking { segment } = self.phase {
             self.phase = Phase::Idle;
             self.goodbye_lost = self.closing.is_some();
+            let greeting = |s: &Segment| s.purpose == Purpose::Greeting;
+            if self.segments.get(&segment).is_some_and(greeting) {
+                // It was not the candidate who did not hear it to its end.
+                self.greetings = self.greetings.saturating_sub(1);
+            }
         }
     }
 
