@@ -16,6 +16,7 @@
   espeak-ng,
   litestream,
   livekit,
+  llama-cpp,
   rustc,
   rustfmt,
   viva,
@@ -112,6 +113,7 @@ in
           lib
           litestream
           livekit
+          llama-cpp
           viva
           viva-models
           ;

@@ -10,6 +10,7 @@
   espeak-ng,
   litestream,
   livekit,
+  llama-cpp,
   pkg-config,
   postgresql,
   rustc,
@@ -26,6 +27,7 @@ let
       lib
       litestream
       livekit
+      llama-cpp
       pythonClient
       viva
       viva-models

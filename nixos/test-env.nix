@@ -3,6 +3,7 @@
   lib,
   litestream,
   livekit,
+  llama-cpp,
   pythonClient,
   viva,
   viva-models,
@@ -11,6 +12,7 @@
 {
   VIVA_LITESTREAM = lib.getExe litestream;
   VIVA_LIVEKIT_SERVER = lib.getExe livekit;
+  VIVA_LLAMA_SERVER = lib.getExe' llama-cpp "llama-server";
   VIVA_MODELS = "${viva-models.override { withRecordings = true; }}";
   VIVA_ONNXRUNTIME = viva.onnxruntimeLibrary;
   # Compiled into the binary that the tests start, which sees nothing else of this environment.

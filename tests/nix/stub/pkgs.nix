@@ -135,6 +135,7 @@ let
     "gnused"
     "litestream"
     "livekit"
+    "llama-cpp"
     "nixfmt-tree"
     "onnxruntime"
     "pkg-config"
