@@ -23,6 +23,8 @@ use viva::speech::wer::word_error_rate;
 /// The recording's first words, up to where `SPOKEN_S` cuts it.
 const SPOKEN: &str = "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness";
 const SPOKEN_S: &str = "7.2";
+/// The candidate gives up after 60 s by itself.
+const CANDIDATE_LIMIT_S: &str = "90";
 
 /// One interview after the other. A candidate in C++, its server, and speech engines fill two cores by themselves; with four
 /// at once the embedded voice is not ready within its 4 s, its sentences are shown as text, and nobody hears anything. That
@@ -46,7 +48,8 @@ fn start(server: &LiveKitServer) -> Service {
 fn candidate(server: &LiveKitServer, service: &Service, room: &str, arguments: &[&str]) -> Value {
     let python = std::env::var("VIVA_PYTHON")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/venv/bin/python").into());
-    let output = Command::new(&python)
+    let output = Command::new("timeout")
+        .args(["--kill-after=5", CANDIDATE_LIMIT_S, &python])
         .arg(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/python/candidate.py"

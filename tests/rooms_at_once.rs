@@ -23,6 +23,8 @@ use serde_json::Value;
 
 /// More than two cores can set up without waiting for each other, handshakes and all.
 const ROOMS: usize = 8;
+/// The listeners give up after 30 s by themselves.
+const LISTENERS_LIMIT_S: &str = "60";
 
 const RATE_HZ: u32 = 24_000;
 
@@ -66,7 +68,8 @@ async fn speak(server_url: String, token: String, single: bool) -> Room {
 async fn everybody_hears(server: LiveKitServer, rooms: usize, prefix: &str, single: bool) {
     let python = std::env::var("VIVA_PYTHON")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/venv/bin/python").into());
-    let listeners = tokio::process::Command::new(&python)
+    let listeners = tokio::process::Command::new("timeout")
+        .args(["--kill-after=5", LISTENERS_LIMIT_S, &python])
         .arg(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/python/listeners.py"
