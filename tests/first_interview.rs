@@ -9,96 +9,20 @@
 
 #[path = "support/livekit_server.rs"]
 mod livekit_server;
+#[path = "support/official_client.rs"]
+mod official_client;
 #[path = "support/service.rs"]
 mod service;
 
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use livekit_server::LiveKitServer;
+use official_client::{SPOKEN, candidate, start, transcripts, understood};
 use serde_json::Value;
-use service::{Service, recording};
 use viva::speech::wer::word_error_rate;
-
-/// The recording's first words, up to where `SPOKEN_S` cuts it.
-const SPOKEN: &str = "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness";
-const SPOKEN_S: &str = "7.2";
-/// The candidate gives up after 60 s by itself.
-const CANDIDATE_LIMIT_S: &str = "90";
-
-/// One interview after the other. A candidate in C++, its server, and speech engines fill two cores by themselves; with four
-/// at once the embedded voice is not ready within its 4 s, its sentences are shown as text, and nobody hears anything. That
-/// rooms at once are heard is what `rooms_at_once.rs` tests.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn start(server: &LiveKitServer) -> Service {
-    let mut service = Service::start(&[
-        ("LIVEKIT_URL", &server.url),
-        ("LIVEKIT_API_KEY", &server.key),
-        ("LIVEKIT_API_SECRET", &server.secret),
-    ]);
-    service.wait_until_registered();
-    service
-}
-
-/// Lets the official client take part and returns what it got.
-fn candidate(server: &LiveKitServer, service: &Service, room: &str, arguments: &[&str]) -> Value {
-    let python = std::env::var("VIVA_PYTHON")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/venv/bin/python").into());
-    let output = Command::new("timeout")
-        .args(["--kill-after=5", CANDIDATE_LIMIT_S, &python])
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/python/candidate.py"
-        ))
-        .args(["--room", room, "--wav"])
-        .arg(recording("recordings/two_cities.wav"))
-        .args(["--seconds", SPOKEN_S])
-        .args(arguments)
-        .env("LIVEKIT_URL", &server.url)
-        .env("LIVEKIT_API_KEY", &server.key)
-        .env("LIVEKIT_API_SECRET", &server.secret)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("cannot run {python}: {e}; `make test` sets it up"));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let said = text.lines().last().unwrap_or_default();
-    let told: Value = serde_json::from_str(said).unwrap_or_else(|e| {
-        panic!(
-            "{e}: {text}\n{}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            service.log()
-        )
-    });
-    assert_eq!(told["error"], Value::Null, "{told:#}\n{}", service.log());
-    told
-}
-
-fn transcripts<'a>(told: &'a Value, who: &str) -> Vec<&'a Value> {
-    told["transcripts"]
-        .as_array()
-        .expect("transcripts")
-        .iter()
-        .filter(|t| t["who"] == who)
-        .collect()
-}
-
-fn understood(told: &Value) -> String {
-    transcripts(told, "candidate")
-        .iter()
-        .filter_map(|t| t["text"].as_str())
-        .collect::<Vec<_>>()
-        .join(" ")
-}
 
 #[test]
 fn a_person_on_the_official_client_is_greeted_understood_and_shown_what_was_said() {
-    let _alone = alone();
     let server = LiveKitServer::start();
-    let service = start(&server);
+    let service = start(&server, &[]);
     let told = candidate(&server, &service, "interview-person", &[]);
 
     assert!(
@@ -154,9 +78,8 @@ fn a_person_on_the_official_client_is_greeted_understood_and_shown_what_was_said
 
 #[test]
 fn a_client_that_sends_nothing_in_silence_still_ends_its_turn() {
-    let _alone = alone();
     let server = LiveKitServer::start();
-    let service = start(&server);
+    let service = start(&server, &[]);
     let told = candidate(&server, &service, "interview-dtx", &["--dtx"]);
     let rate = word_error_rate(SPOKEN, &understood(&told));
     assert!(
@@ -168,9 +91,8 @@ fn a_client_that_sends_nothing_in_silence_still_ends_its_turn() {
 
 #[test]
 fn a_client_that_mutes_in_the_middle_of_a_sentence_is_answered() {
-    let _alone = alone();
     let server = LiveKitServer::start();
-    let service = start(&server);
+    let service = start(&server, &[]);
     let told = candidate(
         &server,
         &service,
@@ -191,9 +113,8 @@ fn a_client_that_mutes_in_the_middle_of_a_sentence_is_answered() {
 
 #[test]
 fn a_room_that_is_no_interview_gets_no_interviewer() {
-    let _alone = alone();
     let server = LiveKitServer::start();
-    let service = start(&server);
+    let service = start(&server, &[]);
     server.create_room("standup", "[]");
     server.create_room("interview-", "[]");
     server.create_room("interview-one", "[]");
@@ -201,4 +122,67 @@ fn a_room_that_is_no_interview_gets_no_interviewer() {
     service.wait_for_log("interview- is no interview");
     let log = service.wait_for_log("the job is accepted");
     assert_eq!(log.matches("the job is accepted").count(), 1, "{log}");
+}
+
+#[test]
+fn who_speaks_into_a_question_is_given_the_floor() {
+    let server = LiveKitServer::start();
+    let service = start(&server, &[]);
+    let told = candidate(
+        &server,
+        &service,
+        "interview-floor",
+        &["--answers", "2", "--barge-in", "0.7"],
+    );
+    assert_eq!(told["answered"], 2, "{told:#}");
+    let (found, report, _) = service.run(&["report", "floor", "--json"]);
+    assert!(found);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let transcript = report["transcript"].as_array().expect("a transcript");
+    let cut: Vec<_> = transcript
+        .iter()
+        .filter(|line| line["who"] == "interviewer" && line["delivery"] == "cut")
+        .collect();
+    assert_eq!(cut.len(), 1, "{transcript:#?}\n{}", service.log());
+    // What was heard of the reply, which is not all of it.
+    assert!(
+        cut[0]["text"]
+            .as_str()
+            .is_some_and(|heard| !heard.contains("what is a mutex for")),
+        "{:#?}",
+        cut[0]
+    );
+    let answers = transcript.iter().filter(|line| {
+        line["who"] == "candidate"
+            && line["text"]
+                .as_str()
+                .is_some_and(|t| t.contains("best of times"))
+    });
+    assert_eq!(answers.count(), 2, "{transcript:#?}");
+}
+
+#[test]
+fn four_people_at_once_are_greeted_and_understood_by_one_service() {
+    let server = LiveKitServer::start();
+    let service = start(&server, &[]);
+    std::thread::scope(|scope| {
+        let people: Vec<_> = (0..4)
+            .map(|n| {
+                let (server, service) = (&server, &service);
+                scope.spawn(move || {
+                    candidate(server, service, &format!("interview-one-of-four-{n}"), &[])
+                })
+            })
+            .collect();
+        for person in people {
+            let told = person.join().unwrap();
+            assert!(told["heard_ms"].is_u64(), "{told:#}\n{}", service.log());
+            let rate = word_error_rate(SPOKEN, &understood(&told));
+            assert!(
+                rate <= 0.2,
+                "word error rate {rate}: {:?}",
+                understood(&told)
+            );
+        }
+    });
 }

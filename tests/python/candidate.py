@@ -1,7 +1,7 @@
 """A candidate on LiveKit's official Python client, with its own C++ WebRTC: joins, answers with a recording, and prints what it got.
 
 With --follow it stays, says nothing, and prints what it notices as it happens, one JSON object a line: at (Unix time, s) and
-  what: connected, onset (a loud sample after quiet), agents (how many there are), state, transcript (with who and text), left.
+  what: connected, track (subscribed to), frames (the first of a track), onset (a loud sample after quiet), agents (how many there are), state, transcript (with who and text), left.
 Else it prints one JSON object:
   heard_ms        from being connected to the first loud sample of the interviewer, or null
   subscribed      the audio tracks that were subscribed to
@@ -35,6 +35,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, help="speak only the first so many seconds")
     parser.add_argument("--answers", type=int, default=1)
     parser.add_argument("--identity", default="candidate")
+    parser.add_argument("--barge-in", type=float, metavar="S", help="from the second answer on, speak S seconds into the interviewer's reply")
     parser.add_argument("--dtx", action="store_true", help="send nothing in silence")
     parser.add_argument("--mute-after", type=float, help="mute the microphone so many seconds into the recording, for good")
     parser.add_argument("--limit", type=float, default=60)
@@ -95,9 +96,12 @@ class Candidate:
         await room.disconnect()
 
     async def interview(self):
-        for _ in range(self.args.answers):
-            await self.listening.wait()
-            await asyncio.sleep(0.5)  # a person's reaction
+        for answer in range(self.args.answers):
+            if answer and self.args.barge_in:
+                await asyncio.sleep(self.args.barge_in)
+            else:
+                await self.listening.wait()
+                await asyncio.sleep(0.5)  # a person's reaction
             self.understood.clear()
             self.said.clear()
             self.say.set()
@@ -164,11 +168,16 @@ class Candidate:
     def subscribed(self, track, publication, participant):
         if track.kind == rtc.TrackKind.KIND_AUDIO:
             self.out["subscribed"].append(publication.sid)
+            self.note("track", sid=publication.sid, who=participant.identity)
             self.tasks.append(asyncio.create_task(self.listen(track)))
 
     async def listen(self, track):
+        is_first = True
         async for event in rtc.AudioStream(track, sample_rate=16000, num_channels=1):
             samples = np.frombuffer(event.frame.data, dtype=np.int16).astype(np.float32)
+            if is_first:
+                is_first = False
+                self.note("frames")
             if samples.size == 0 or np.sqrt(np.mean(samples * samples)) < LOUD_RMS:
                 continue
             now = time.perf_counter()
