@@ -1,5 +1,5 @@
 # Two commands: `make demo` holds an interview on this machine, `make test` passes the tests.
-.PHONY: demo test lint build setup setup-test web help
+.PHONY: demo test lint build prepare setup setup-test web help
 .DEFAULT_GOAL := help
 
 VIVA := target/release/viva
@@ -10,11 +10,12 @@ export VIVA_PYTHON ?= $(CURDIR)/.tools/venv/bin/python
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: build $(if $(findstring --stay,$(ARGS)),web) ## Hold an interview on this machine; ARGS=--stay to talk yourself
+demo: prepare $(if $(findstring --stay,$(ARGS)),web) ## Hold an interview on this machine; ARGS=--stay to talk yourself
 	@$(VIVA) demo --directory demo-out --livekit-server "$(VIVA_LIVEKIT_SERVER)" $(ARGS)
 
 test: setup-test lint ## Pass all tests, against real servers
 	@cargo test --release --workspace --locked
+	@$(VIVA) models prepare >/dev/null
 	@tests/systemd/run $(VIVA)
 	@tests/nix/run
 
@@ -24,6 +25,9 @@ lint: ## Check format and lints
 
 build: setup ## Build the release binary
 	@cargo build --release --locked --bin viva
+
+prepare: build ## Make the voice load fast
+	@$(VIVA) models prepare >/dev/null
 
 web: ## Fetch LiveKit's browser client for the page
 	@command -v npm >/dev/null || { echo 'missing: npm; install Node.js 20 or later, or apt-get install npm' >&2; exit 1; }

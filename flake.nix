@@ -21,12 +21,13 @@
       overlays.default = final: _prev: {
         viva = final.callPackage ./nixos/package.nix { };
         viva-models = final.callPackage ./models { };
+        viva-models-prepared = final.callPackage ./nixos/prepared-models.nix { };
       };
 
       packages = eachSystem (pkgs: {
         default = pkgs.viva;
         inherit (pkgs) viva;
-        models = pkgs.viva-models;
+        models = pkgs.viva-models-prepared;
         oci = pkgs.callPackage ./nixos/oci.nix { };
       });
 

@@ -4,7 +4,7 @@
   dockerTools,
   espeak-ng,
   viva,
-  viva-models,
+  viva-models-prepared,
 }:
 
 dockerTools.buildLayeredImage {
@@ -23,7 +23,7 @@ dockerTools.buildLayeredImage {
     Env = [
       "VIVA_HTTP__LISTEN=0.0.0.0:8787"
       "VIVA_INTERVIEWS__PLANS_DIRECTORY=${viva}/share/viva/plans"
-      "VIVA_MODELS__DIRECTORY=${viva-models}"
+      "VIVA_MODELS__DIRECTORY=${viva-models-prepared}"
       "VIVA_STATE_DIRECTORY=/var/lib/viva"
       "VIVA_TTS__ESPEAK=${lib.getExe espeak-ng}"
     ];

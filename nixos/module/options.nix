@@ -43,8 +43,8 @@ in
 
     models = mkOption {
       type = types.package;
-      default = pkgs.viva-models;
-      defaultText = lib.literalExpression "pkgs.viva-models";
+      default = pkgs.viva-models-prepared;
+      defaultText = lib.literalExpression "pkgs.viva-models-prepared";
       description = "The model files: voice activity detection, and the speech engines that run on this machine.";
     };
 

@@ -9,10 +9,12 @@ use crate::config::{Config, ConfigError, Engine, Environment, Secret};
 use crate::health::{Condition, Health, Need};
 use crate::llm::Llm;
 use crate::models::{self, Manifest, ManifestError, Pinned, Purpose};
-use crate::onnx::Runtime;
+use crate::onnx::{Preparation, PrepareError, Runtime};
 use crate::provider::{Provider, SetupError};
 use crate::speech::chain::{SttChain, TtsChain};
-use crate::speech::embedded::{EmbeddedError, Moonshine, MoonshineFiles, Piper, PiperFiles, Style};
+use crate::speech::embedded::{
+    EmbeddedError, Moonshine, MoonshineFiles, Piper, PiperFiles, Style, prepare_voice,
+};
 use crate::speech::openai::{OpenAiStt, OpenAiTts};
 use crate::speech::standby::Standby;
 use crate::speech::{Stt, Tts};
@@ -354,13 +356,17 @@ pub struct Embedded {
 
 /// Why a model of this machine does not load.
 #[derive(Debug, thiserror::Error)]
-enum LoadError {
+pub enum LoadError {
+    /// There is no ONNX Runtime.
     #[error("{0}")]
     Runtime(String),
+    /// The manifest lacks it.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// It is the VAD's.
     #[error(transparent)]
     Vad(#[from] VadError),
+    /// It is the turn model or a speech engine's.
     #[error(transparent)]
     Speech(#[from] EmbeddedError),
 }
@@ -430,6 +436,38 @@ pub fn candidate_voice(config: &Config, style: Style) -> Result<Piper, String> {
     }
     .tts(style)
     .map_err(|e| e.to_string())
+}
+
+/// What became of one model that is prepared for a quick start.
+pub struct Prepared {
+    /// The pinned file.
+    pub path: PathBuf,
+    /// How it went.
+    pub result: Result<Preparation, PrepareError>,
+}
+
+/// Makes what [`crate::onnx::prepare`] makes of every fetched model that gains by it, which is Piper's voice. Those of
+/// Moonshine come prepared, the VAD loads in an instant, and the turn model has to be worked over on the machine that
+/// runs it.
+///
+/// # Errors
+/// There is no runtime, or the manifest lacks a model.
+pub fn prepare(config: &Config) -> Result<Vec<Prepared>, LoadError> {
+    let path = runtime_path(config);
+    let runtime = Runtime::load(&path).map_err(|e| LoadError::Runtime(e.to_string()))?;
+    let embedded = Embedded {
+        config: config.clone(),
+        runtime: Ok(runtime.clone()),
+    };
+    let mut prepared = Vec::new();
+    if embedded.has_speech() {
+        let files = PiperFiles::in_directory(&config.models.directory)?;
+        prepared.push(Prepared {
+            result: prepare_voice(&runtime, &files),
+            path: files.voice.path,
+        });
+    }
+    Ok(prepared)
 }
 
 impl StandbyEngines {

@@ -11,7 +11,7 @@ mod piper;
 pub(crate) mod worker;
 
 pub use moonshine::{Moonshine, MoonshineFiles};
-pub use piper::{Piper, PiperFiles, Style};
+pub use piper::{Piper, PiperFiles, Style, prepare_voice};
 
 /// What logs and metrics call the engines.
 const NAME: &str = "embedded";

@@ -137,6 +137,7 @@ let
     "livekit"
     "llama-cpp"
     "nixfmt-tree"
+    "nodejs"
     "onnxruntime"
     "pkg-config"
     "postgresql"

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::worker::Worker;
 use super::{EmbeddedError, NAME};
 use crate::models::{self, ManifestError, Pinned};
-use crate::onnx::Runtime;
+use crate::onnx::{ModelBytes, Preparation, PrepareError, Runtime};
 use crate::speech::{SpeechSender, SpeechStream, Tts, TtsError};
 
 mod espeak;
@@ -43,6 +43,14 @@ impl PiperFiles {
             settings: Pinned::of_manifest(directory, models::PIPER_SETTINGS)?,
         })
     }
+}
+
+/// Makes the form of the voice that loads fastest, see [`crate::onnx::prepare`].
+///
+/// # Errors
+/// The file is missing, altered or unusable, or its directory can't be written.
+pub fn prepare_voice(runtime: &Runtime, files: &PiperFiles) -> Result<Preparation, PrepareError> {
+    voice::prepare_network(runtime, &files.voice)
 }
 
 /// How the voice is used; two styles of one voice sound like two people.
@@ -112,7 +120,8 @@ impl Piper {
         let espeak = Espeak::new(program, settings.espeak_voice());
         let (runtime, files, own) = (runtime.clone(), files.clone(), settings.clone());
         let worker = Worker::start("piper", move |jobs| {
-            let mut voice = Voice::load(&runtime, &files.voice.read()?, &own, style.kept_human())?;
+            let mut bytes = ModelBytes::read(&runtime, &files.voice)?;
+            let mut voice = Voice::load(&runtime, &mut bytes, &own, style.kept_human())?;
             voice.warm_up()?;
             jobs.serve(|ids: Vec<i64>, _| voice.speak(&ids).map_err(|e| e.to_string()));
             Ok(())

@@ -3,6 +3,9 @@
 //! Sessions run on the thread that calls them and never spin, so that a bounded set of threads of ours is all the CPU
 //! that inference takes.
 
+mod prepared;
+mod shapes;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +13,8 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{InMemorySession, Session};
+
+pub use prepared::{ModelBytes, Network, Preparation, PrepareError, prepare};
 
 /// What the process has loaded: a second library beside the first would not work.
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
@@ -170,6 +175,28 @@ impl Runtime {
             })
     }
 
+    /// The library's description of its own build: version, commit and compiler flags.
+    #[must_use]
+    pub fn build(&self) -> &'static str {
+        ort::info()
+    }
+
+    /// Writes a model in the ORT format, simplified.
+    fn save(&self, model: &'static str, bytes: &[u8], path: &Path) -> Result<(), OnnxError> {
+        self.builder(Graph::Simplified)
+            .and_then(|builder| {
+                Ok(builder
+                    .with_optimized_model_path(path)?
+                    .with_config_entry("session.save_model_format", "ORT")?)
+            })
+            .and_then(|mut builder| builder.commit_from_memory(bytes))
+            .map(drop)
+            .map_err(|e| OnnxError::Session {
+                model,
+                reason: e.to_string(),
+            })
+    }
+
     fn builder(&self, graph: Graph) -> ort::Result<SessionBuilder> {
         let level = match graph {
             Graph::AsExported => GraphOptimizationLevel::Disable,
@@ -182,7 +209,10 @@ impl Runtime {
             .with_intra_threads(1)?
             .with_inter_threads(1)?
             .with_intra_op_spinning(false)?
-            .with_inter_op_spinning(false)?)
+            .with_inter_op_spinning(false)?
+            // Without it, sums of 8-bit products are cut off on processors that lack VNNI, and a model answers otherwise
+            // there.
+            .with_config_entry("session.x64quantprecision", "1")?)
     }
 }
 

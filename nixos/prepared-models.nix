@@ -1,0 +1,14 @@
+# The models, and beside the voice the form that loads fastest: `viva models prepare`.
+{
+  lib,
+  runCommand,
+  viva,
+  viva-models,
+}:
+
+runCommand "viva-models-prepared" { } ''
+  mkdir "$out"
+  cp --recursive --symbolic-link ${viva-models}/. "$out"
+  chmod --recursive u+w "$out"
+  VIVA_MODELS__DIRECTORY="$out" ${lib.getExe viva} models prepare
+''

@@ -1,0 +1,239 @@
+//! Models in ONNX Runtime's own format, made once from the pinned ones: `viva models prepare`.
+//!
+//! A model in the ONNX format is parsed, worked over and copied at each start. In the runtime's own format that work is
+//! done, and the weights are used where they lie: Piper's voice loads in a quarter of the
+//! time. The prepared file lies beside the model, with a note of what it was made from and by which runtime; one that
+//! does not fit is said and not used.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ort::session::{InMemorySession, Session, SessionInputs, SessionOutputs};
+use serde::{Deserialize, Serialize};
+
+use super::{Graph, OnnxError, Runtime, shapes};
+use crate::models::{ModelError, Pinned, Sha256};
+
+/// What a prepared file is: the note beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    /// The pinned model that it was made from.
+    source_sha256: String,
+    /// Its own hash.
+    sha256: String,
+    /// The runtime's description of its own build.
+    runtime: String,
+}
+
+/// What became of one model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preparation {
+    /// It was made.
+    Made,
+    /// It was there and fits.
+    Fits,
+}
+
+/// Why a model could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The pinned model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The runtime refuses it.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// The directory can't be written.
+    #[error("cannot write {path}: {source}; the prepared models lie beside the pinned ones")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Where the prepared form of a model lies.
+fn place(model: &Path) -> PathBuf {
+    with_suffix(model, ".ort")
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn note_of(prepared: &Path) -> PathBuf {
+    with_suffix(prepared, ".toml")
+}
+
+/// Makes the prepared form of `model` unless it is there and fits. It is not for 8-bit models, which have to be worked over
+/// on the processor that runs them.
+///
+/// # Errors
+/// The model can't be read or is not the pinned one, the runtime refuses it, or its directory can't be written.
+pub fn prepare(
+    runtime: &Runtime,
+    name: &'static str,
+    model: &Pinned,
+) -> Result<Preparation, PrepareError> {
+    if matches!(fitting(runtime, model), Ok(Some(_))) {
+        return Ok(Preparation::Fits);
+    }
+    let prepared = place(&model.path);
+    let unfinished = with_suffix(&prepared, &format!(".{}", std::process::id()));
+    let made = make(runtime, name, model, &prepared, &unfinished);
+    if made.is_err() {
+        // It may never have been begun; what counts is the error at hand.
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    made.map(|()| Preparation::Made)
+}
+
+fn make(
+    runtime: &Runtime,
+    name: &'static str,
+    model: &Pinned,
+    prepared: &Path,
+    unfinished: &Path,
+) -> Result<(), PrepareError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| PrepareError::Write { path, source }
+    };
+    runtime.save(name, &model.read()?, unfinished)?;
+    let mut bytes = std::fs::read(unfinished).map_err(failed(unfinished))?;
+    if shapes::take_out(&mut bytes).is_some() {
+        std::fs::write(unfinished, &bytes).map_err(failed(unfinished))?;
+    }
+    let note = Note {
+        source_sha256: model.sha256.to_string(),
+        sha256: Sha256::of(&bytes).to_string(),
+        runtime: runtime.build().to_owned(),
+    };
+    let text = format!(
+        "# Made by `viva models prepare`.\nsource_sha256 = \"{}\"\nsha256 = \"{}\"\nruntime = {}\n",
+        note.source_sha256,
+        note.sha256,
+        toml::Value::String(note.runtime),
+    );
+    // The note comes last: without one that fits, the file is not used.
+    std::fs::rename(unfinished, prepared).map_err(failed(prepared))?;
+    let note_path = note_of(prepared);
+    std::fs::write(&note_path, text).map_err(failed(&note_path))
+}
+
+/// The prepared bytes where they are and fit; why not, where there are some that don't.
+fn fitting(runtime: &Runtime, model: &Pinned) -> Result<Option<Vec<u8>>, String> {
+    let prepared = place(&model.path);
+    let note = match std::fs::read_to_string(note_of(&prepared)) {
+        Ok(note) => note,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(format!("its note can't be read: {e}")),
+    };
+    let note: Note = toml::from_str(&note).map_err(|e| format!("its note is no note: {e}"))?;
+    if note.source_sha256 != model.sha256.to_string() {
+        return Err("it was made from another model".into());
+    }
+    if note.runtime != runtime.build() {
+        return Err("it was made by another ONNX Runtime".into());
+    }
+    let bytes = std::fs::read(&prepared).map_err(|e| e.to_string())?;
+    if Sha256::of(&bytes).to_string() != note.sha256 {
+        return Err("it is not as it was made".into());
+    }
+    Ok(Some(bytes))
+}
+
+/// A model's bytes, which a session of the prepared form goes on using.
+#[derive(Debug)]
+pub struct ModelBytes {
+    bytes: Vec<u8>,
+    is_prepared: bool,
+}
+
+impl ModelBytes {
+    /// The prepared form where it fits, else the pinned model.
+    ///
+    /// # Errors
+    /// The pinned model is needed and can't be read, or is another.
+    pub fn read(runtime: &Runtime, model: &Pinned) -> Result<Self, ModelError> {
+        let prepared = fitting(runtime, model).unwrap_or_else(|reason| {
+            not_used(model, &reason);
+            None
+        });
+        let is_prepared = prepared.is_some();
+        Ok(Self {
+            bytes: prepared.map_or_else(|| model.read(), Ok)?,
+            is_prepared,
+        })
+    }
+
+    /// Whether they are the prepared form.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        self.is_prepared
+    }
+
+    /// A session of it. The bytes of a pinned model are copied and let go.
+    ///
+    /// # Errors
+    /// The runtime refuses the model.
+    pub fn session(
+        &mut self,
+        runtime: &Runtime,
+        name: &'static str,
+        graph: Graph,
+    ) -> Result<Network<'_>, OnnxError> {
+        if !self.is_prepared {
+            let session = runtime.session(name, &self.bytes, graph);
+            self.bytes = Vec::new();
+            return session.map(Network::Copied);
+        }
+        runtime
+            .session_in_place(name, &self.bytes)
+            .map(Network::InPlace)
+    }
+}
+
+fn not_used(model: &Pinned, reason: &str) {
+    let path = place(&model.path);
+    tracing::warn!(
+        path = %path.display(),
+        "a prepared model is not used, the start takes longer: {reason}; `viva models prepare` makes it anew"
+    );
+}
+
+/// A session of either form.
+pub enum Network<'m> {
+    /// With its own copy of the weights.
+    Copied(Session),
+    /// With the weights where the bytes are.
+    InPlace(InMemorySession<'m>),
+}
+
+impl std::fmt::Debug for Network<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Copied(_) => "Network::Copied",
+            Self::InPlace(_) => "Network::InPlace",
+        })
+    }
+}
+
+impl Network<'_> {
+    /// Runs it, as [`Session::run`] does.
+    ///
+    /// # Errors
+    /// The runtime's own.
+    pub fn run<'s, 'i, 'v: 'i, const N: usize>(
+        &'s mut self,
+        inputs: impl Into<SessionInputs<'i, 'v, N>>,
+    ) -> ort::Result<SessionOutputs<'s>> {
+        match self {
+            Self::Copied(session) => session.run(inputs),
+            Self::InPlace(session) => session.run(inputs),
+        }
+    }
+}

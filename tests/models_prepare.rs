@@ -1,0 +1,132 @@
+//! A prepared model stands for the pinned one only as long as it fits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails here"
+)]
+
+#[path = "support/speech.rs"]
+mod support;
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use viva::models::{self, ModelError, Pinned, Sha256};
+use viva::onnx::{Graph, ModelBytes, Preparation, PrepareError, prepare};
+
+const NAME: &str = "silero-vad";
+
+/// A model in a directory of its own, and its prepared form.
+struct Fixture {
+    _directory: TempDir,
+    model: Pinned,
+    prepared: PathBuf,
+    note: PathBuf,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let pinned = Pinned::of_manifest(&support::models_directory(), models::VAD).unwrap();
+        let path = directory.path().join("model.onnx");
+        std::fs::copy(&pinned.path, &path).unwrap();
+        Self {
+            prepared: directory.path().join("model.onnx.ort"),
+            note: directory.path().join("model.onnx.ort.toml"),
+            model: Pinned {
+                path,
+                sha256: pinned.sha256,
+            },
+            _directory: directory,
+        }
+    }
+
+    fn prepare(&self) -> Result<Preparation, PrepareError> {
+        prepare(&support::runtime(), NAME, &self.model)
+    }
+
+    fn read(&self) -> Result<ModelBytes, ModelError> {
+        ModelBytes::read(&support::runtime(), &self.model)
+    }
+
+    /// The bytes that are read are `is_prepared`, and make a session.
+    fn assert_usable(&self, is_prepared: bool) {
+        let mut bytes = self.read().unwrap();
+        assert_eq!(bytes.is_prepared(), is_prepared);
+        bytes
+            .session(&support::runtime(), NAME, Graph::Simplified)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_model_is_prepared_once_and_then_loaded_in_that_form() {
+    let fixture = Fixture::new();
+    fixture.assert_usable(false);
+    assert_eq!(fixture.prepare().unwrap(), Preparation::Made);
+    assert_eq!(fixture.prepare().unwrap(), Preparation::Fits);
+    fixture.assert_usable(true);
+    // Nothing unfinished lies about.
+    let files = std::fs::read_dir(fixture.model.path.parent().unwrap()).unwrap();
+    assert_eq!(files.count(), 3);
+}
+
+#[test]
+fn one_that_was_altered_gives_way_to_the_pinned_model_and_is_made_anew() {
+    let fixture = Fixture::new();
+    fixture.prepare().unwrap();
+    let mut bytes = std::fs::read(&fixture.prepared).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&fixture.prepared, bytes).unwrap();
+    fixture.assert_usable(false);
+    assert_eq!(fixture.prepare().unwrap(), Preparation::Made);
+    fixture.assert_usable(true);
+}
+
+#[test]
+fn one_whose_note_does_not_fit_gives_way_to_the_pinned_model() {
+    let fixture = Fixture::new();
+    fixture.prepare().unwrap();
+    let note = std::fs::read_to_string(&fixture.note).unwrap();
+    let other = Sha256::of(b"another model").to_string();
+    for wrong in [
+        note.replace(&fixture.model.sha256.to_string(), &other),
+        note.replace("runtime = ", "runtime = 'another' #"),
+        note.replace("sha256 = ", "sha256 "),
+        String::new(),
+    ] {
+        std::fs::write(&fixture.note, wrong).unwrap();
+        fixture.assert_usable(false);
+    }
+    std::fs::remove_file(&fixture.note).unwrap();
+    fixture.assert_usable(false);
+    std::fs::write(&fixture.note, note).unwrap();
+    std::fs::remove_file(&fixture.prepared).unwrap();
+    fixture.assert_usable(false);
+}
+
+#[test]
+fn it_does_not_hide_that_the_pinned_model_is_altered_when_it_is_to_be_made() {
+    let fixture = Fixture::new();
+    std::fs::write(&fixture.model.path, b"something else").unwrap();
+    let error = fixture.prepare().unwrap_err();
+    assert!(matches!(
+        error,
+        PrepareError::Model(ModelError::Altered { .. })
+    ));
+    assert!(matches!(fixture.read(), Err(ModelError::Altered { .. })));
+    assert!(!fixture.prepared.exists() && !fixture.note.exists());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let fixture = Fixture::new();
+    // A directory in the file's place cannot be replaced, not even by root.
+    std::fs::create_dir(&fixture.prepared).unwrap();
+    let error = fixture.prepare().unwrap_err().to_string();
+    assert!(error.contains("model.onnx.ort"), "{error}");
+    let files = std::fs::read_dir(fixture.model.path.parent().unwrap()).unwrap();
+    assert_eq!(files.count(), 2, "the unfinished file is still there");
+}
