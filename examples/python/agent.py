@@ -31,7 +31,7 @@ JOBS_MAX = 8
 
 
 def prewarm(process: JobProcess) -> None:
-    """Loads what is slow. It must not raise for anything that may come back: the pool tries again at once and for ever."""
+    """Loads what is slow. It must not raise for what may come back: the pool tries again at once and for ever."""
     begun = time.monotonic()
     if PREWARM:
         # An ONNX session for each process: it has threads and can't be shared by a fork.
@@ -43,7 +43,7 @@ def prewarm(process: JobProcess) -> None:
 
 
 def load(worker: AgentServer) -> float:
-    """Jobs and not the processor: the default refuses jobs while anything else keeps the machine busy, our start included.
+    """Jobs and not the processor: the default refuses jobs while anything keeps the machine busy, our start included.
 
     Below 0.7 while there is a place, since LiveKit gives no job to a worker that reports more.
     """
@@ -116,7 +116,7 @@ async def close() -> None:
 
 
 def main() -> None:
-    page = readiness.Readiness(int(os.environ.get("READINESS_PORT", "8082")))
+    page = readiness.Readiness(int(os.environ.get("READINESS_PORT", "8082")), lambda: server.draining)
     server.on("worker_registered", page.worker_registered)
     started = []  # holds the task: the loop alone would not
     server.on("worker_started", lambda: started.append(asyncio.get_running_loop().create_task(page.serve())))

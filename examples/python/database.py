@@ -25,7 +25,8 @@ def engine() -> AsyncEngine:
     if _engine is None:
         _engine, _owner = _create(), os.getpid()
     if _owner != os.getpid():
-        raise RuntimeError(f"the engine was made by process {_owner}, before the fork; make it in prewarm or in the job")
+        cause = f"the engine was made by process {_owner}, before the fork"
+        raise RuntimeError(f"{cause}; make it in prewarm or in the job")
     return _engine
 
 

@@ -2,8 +2,8 @@
 
     python measure.py [--rooms N]
 
-Wants a livekit-server and a PostgreSQL in LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET and DATABASE_URL. Makes rooms,
-one after the other, which nobody joins.
+Wants a livekit-server and a PostgreSQL in LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET and DATABASE_URL. Makes
+rooms, one after the other, which nobody joins.
 """
 
 import argparse
@@ -115,20 +115,26 @@ async def observe(worker: Worker, rooms: int) -> dict:
         "idle": await connections(),
     }
     async with api.LiveKitAPI() as livekit:
-        for number in range(rooms):
-            await worker.until("a warm process", JOB_S_MAX, is_ready)
-            await asyncio.sleep(1)
-            name = f"measure-{uuid.uuid4().hex[:8]}"
-            await livekit.room.create_room(api.CreateRoomRequest(name=name, empty_timeout=60))
-            await worker.until("the job", JOB_S_MAX, lambda: len(worker.milliseconds(NOTED)) > number)
-            figures["busy"] = await connections()
-            await livekit.room.delete_room(api.DeleteRoomRequest(room=name))
-            await worker.until("its end", JOB_S_MAX, lambda: worker.said("the engine is disposed of") > number)
+        for before in range(rooms):
+            figures["busy"] = await hold_job(worker, livekit, before)
     figures["after"] = await connections()
     figures["prewarm_ms"] = worker.milliseconds(r"^prewarmed in (\d+) ms")
     figures["job_ms"] = worker.milliseconds(r"the interview begins, (\d+) ms")
     figures["noted_ms"] = worker.milliseconds(NOTED)
     return figures
+
+
+async def hold_job(worker: Worker, livekit: api.LiveKitAPI, before: int) -> int:
+    """One job from its room to its end, after so many others; the connections while it is on."""
+    await worker.until("a warm process", JOB_S_MAX, is_ready)
+    await asyncio.sleep(1)
+    name = f"measure-{uuid.uuid4().hex[:8]}"
+    await livekit.room.create_room(api.CreateRoomRequest(name=name, empty_timeout=60))
+    await worker.until("the job", JOB_S_MAX, lambda: len(worker.milliseconds(NOTED)) > before)
+    held = await connections()
+    await livekit.room.delete_room(api.DeleteRoomRequest(room=name))
+    await worker.until("its end", JOB_S_MAX, lambda: worker.said("the engine is disposed of") > before)
+    return held
 
 
 def time_of(line: dict) -> float:

@@ -1,13 +1,14 @@
-"""Whether a job could begin at once: the worker has registered, and a warm process waits.
+"""Whether a job could begin at once: the worker has registered and is not being stopped, and a warm process waits.
 
 The framework's own health page says neither. It is 200 as soon as the worker runs, also while every process of the pool
 fails to initialize.
 
-A warm process keeps a file named by its pid in a directory of the worker's, from the end of its prewarming until it takes
-a job. Of one that died the file stays and does not count.
+A warm process keeps a file named by its pid in a directory of the worker's, from the end of its prewarming until it
+takes a job. Of one that died the file stays and does not count.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -44,8 +45,9 @@ def _is_alive(pid: int) -> bool:
 class Readiness:
     """The page /readyz of the worker: 200 or 503, and why."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, is_draining: Callable[[], bool]) -> None:
         self._port = port
+        self._is_draining = is_draining
         self._registered = False
         self._runner: web.AppRunner | None = None
 
@@ -57,6 +59,8 @@ class Readiness:
         """Why no job could begin now; None if one could."""
         if not self._registered:
             return "not registered with LiveKit yet"
+        if self._is_draining():
+            return "draining: no more jobs are taken"
         if warm_processes() == 0:
             return "no process is warm"
         return None
