@@ -16,7 +16,8 @@ def prewarm(_: JobProcess) -> None:
     raise ConnectionError("no database")
 
 
-server = AgentServer(setup_fnc=prewarm, num_idle_processes=2)
+# Load by jobs, as in agent.py: by default the attempts themselves may keep the processor so busy that no job is taken.
+server = AgentServer(setup_fnc=prewarm, num_idle_processes=2, load_fnc=lambda worker: len(worker.active_jobs) / 10)
 
 
 @server.rtc_session()
