@@ -193,7 +193,9 @@ fn every_limit_of_the_source_is_in_the_table() {
             let value = source
                 .value(file, &limit.name)
                 .map_or("?".into(), |v| v.to_string());
-            let short = file.rsplit('/').next().unwrap_or(file);
+            let parts = if file.ends_with("/mod.rs") { 2 } else { 1 };
+            let short = file.rsplitn(parts + 1, '/').take(parts).collect::<Vec<_>>();
+            let short = short.into_iter().rev().collect::<Vec<_>>().join("/");
             format!(
                 "| {value} | `{}` | [{short}](../{file}) | {} |",
                 limit.name, limit.doc
@@ -207,8 +209,9 @@ fn every_limit_of_the_source_is_in_the_table() {
 fn a_row_that_is_not_true_is_noticed() {
     let source = Source::of([(
         "src/a.rs",
-        "/// For a reason.\nconst WAIT: Duration = Duration::from_secs(2 * 30);\npub const SIZE_BYTES_MAX: usize = 8 << 20;\n\
-         const BOTH: Duration = WAIT.saturating_add(Duration::from_millis(500));\n",
+        "/// For a reason.\nconst WAIT: Duration = Duration::from_secs(2 * 30);\n\
+         pub const SIZE_BYTES_MAX: usize = 8 << 20;\n\
+         const BOTH: Duration = WAIT.saturating_add(Duration::from_millis(500));\nconst EPOCH_UNIX_MS: u64 = 0;\n",
     )]);
     let row = |value: &str, name: &str| {
         format!("| {value} | `{name}` | [a.rs](../src/a.rs) | because |\n")

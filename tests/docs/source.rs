@@ -59,7 +59,7 @@ impl Source {
         Self { texts, constants }
     }
 
-    /// What must be in the table: waits, and what is called a maximum, a limit or a time.
+    /// What must be in the table: waits, and what is called a maximum, a limit or a time. A rate and a moment are none.
     pub fn limits(&self) -> impl Iterator<Item = (&str, &Constant)> {
         let is_limit = |file: &str, constant: &Constant| {
             let is_integer = matches!(
@@ -70,7 +70,9 @@ impl Source {
             let is_bound = ["_MAX_", "_LIMIT_", "_MS_"]
                 .iter()
                 .any(|part| name.contains(part))
-                && !name.ends_with("_PER_MS_");
+                && !["_PER_MS_", "_UNIX_MS_"]
+                    .iter()
+                    .any(|end| name.ends_with(end));
             // The engine's figures of signal processing are no limits of the service.
             constant.kind == "Duration" || (is_integer && is_bound && file.starts_with("src/"))
         };
