@@ -12,13 +12,18 @@ use std::time::{Duration, Instant};
 
 use viva::interview::plan::Plan;
 use viva::interview::{Event, InterviewId, Recorded};
-use viva::journal::{Journal, NewInterview};
+use viva::journal::{Journal, NewInterview, Probe};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const APPENDS: u64 = 2_000;
 /// About what an event takes in the WAL: two pages.
 const SYNC_BYTES: usize = 8_192;
+/// A full process, in which each interview has an event every so often: 1,000 a second together.
+const PACED_INTERVIEWS: u64 = 50;
+const PACE: Duration = Duration::from_millis(50);
+/// 20 s of that.
+const PACED_APPENDS: u64 = 400;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Failure> {
@@ -34,7 +39,7 @@ async fn measure(directory: &Path) -> Result<(), Failure> {
     print("fdatasync of 8 KiB", fdatasync(&directory.join("raw"))?)?;
     print(
         "append, 1 interview",
-        appends(&journal, "one", APPENDS).await?,
+        appends(&journal, "one", APPENDS, None).await?,
     )?;
     for interviews in [4, 20] {
         let before = journal.probe();
@@ -43,24 +48,48 @@ async fn measure(directory: &Path) -> Result<(), Failure> {
             let journal = journal.clone();
             let name = format!("of{interviews}-{n}");
             tasks.push(tokio::spawn(async move {
-                appends(&journal, &name, APPENDS / interviews).await
+                appends(&journal, &name, APPENDS / interviews, None).await
             }));
         }
-        let mut all = Vec::new();
-        for task in tasks {
-            all.extend(task.await??);
-        }
-        print(&format!("append, {interviews} interviews at once"), all)?;
-        let after = journal.probe();
-        let (events, commits) = (after.events - before.events, after.commits - before.commits);
-        writeln!(
-            std::io::stdout(),
-            "{:<32} {events} events in {commits} commits",
-            ""
+        print(
+            &format!("append, {interviews} interviews at once"),
+            all(tasks).await?,
         )?;
+        print_commits(&journal, &before)?;
     }
+    let before = journal.probe();
+    let start = Instant::now();
+    let tasks = (0..PACED_INTERVIEWS).map(|n| {
+        let journal = journal.clone();
+        let name = format!("paced-{n}");
+        // Spread evenly, as interviews are.
+        let first = start + PACE * u32::try_from(n).unwrap_or(0) / PACED_INTERVIEWS as u32;
+        tokio::spawn(async move { appends(&journal, &name, PACED_APPENDS, Some(first)).await })
+    });
+    print("append, 1,000 events/s", all(tasks.collect()).await?)?;
+    print_commits(&journal, &before)?;
     journal.close().await?;
     Ok(())
+}
+
+type Appending = tokio::task::JoinHandle<Result<Vec<Duration>, Failure>>;
+
+async fn all(tasks: Vec<Appending>) -> Result<Vec<Duration>, Failure> {
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await??);
+    }
+    Ok(times)
+}
+
+fn print_commits(journal: &Journal, before: &Probe) -> std::io::Result<()> {
+    let after = journal.probe();
+    let (events, commits) = (after.events - before.events, after.commits - before.commits);
+    writeln!(
+        std::io::stdout(),
+        "{:<32} {events} events in {commits} commits",
+        ""
+    )
 }
 
 fn fdatasync(path: &Path) -> std::io::Result<Vec<Duration>> {
@@ -80,7 +109,13 @@ fn fdatasync(path: &Path) -> std::io::Result<Vec<Duration>> {
     Ok(times)
 }
 
-async fn appends(journal: &Journal, name: &str, count: u64) -> Result<Vec<Duration>, Failure> {
+/// One after the other; with `first` at that time and then at every [`PACE`], late or not, and measured from when it was due.
+async fn appends(
+    journal: &Journal,
+    name: &str,
+    count: u64,
+    first: Option<Instant>,
+) -> Result<Vec<Duration>, Failure> {
     let plan = Plan::parse(include_str!("../plans/demo.toml"), "demo.toml")?;
     let id = InterviewId::new(name)?;
     let new = NewInterview {
@@ -104,7 +139,11 @@ async fn appends(journal: &Journal, name: &str, count: u64) -> Result<Vec<Durati
             elapsed_ms: seq,
             event,
         };
-        let start = Instant::now();
+        let due = first.map(|first| first + PACE * u32::try_from(seq).unwrap_or(u32::MAX));
+        if let Some(due) = due {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let start = due.unwrap_or_else(Instant::now);
         journal.append(&id, vec![recorded]).await?;
         times.push(start.elapsed());
     }
