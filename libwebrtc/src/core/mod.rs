@@ -144,13 +144,12 @@ impl Core {
     }
 }
 
-/// The addresses of this machine's interfaces.
-pub(crate) fn interface_addresses() -> Result<Vec<IpAddr>, String> {
+/// The names and addresses of this machine's interfaces.
+pub(crate) fn interface_addresses() -> Result<Vec<(String, IpAddr)>, String> {
     let interfaces = rtc::shared::ifaces::ifaces().map_err(|error| error.to_string())?;
     Ok(interfaces
-        .iter()
-        .filter_map(|interface| interface.addr)
-        .map(|addr| addr.ip())
+        .into_iter()
+        .filter_map(|interface| Some((interface.name, interface.addr?.ip())))
         .collect())
 }
 

@@ -1,7 +1,9 @@
 //! Which local addresses become host candidates.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
+use super::bridges::{CLASS_NET, is_inward};
 use crate::core;
 
 /// Interfaces beyond this many (containers, bridges) are left out: each costs a socket and a
@@ -18,7 +20,12 @@ impl LocalAddresses {
     /// # Errors
     /// The system does not tell.
     pub fn enumerate() -> Result<Self, String> {
-        Ok(Self::from_interfaces(core::interface_addresses()?))
+        let interfaces = core::interface_addresses()?;
+        let outward = interfaces
+            .into_iter()
+            .filter(|(name, _)| !is_inward(Path::new(CLASS_NET), name))
+            .map(|(_, address)| address);
+        Ok(Self::from_interfaces(outward.collect()))
     }
 
     /// What remains usable when the system doesn't tell.

@@ -1,6 +1,7 @@
 //! Sockets, local addresses and the I/O threads.
 
 mod addresses;
+mod bridges;
 mod relay_link;
 mod relays;
 mod runtime;
