@@ -23,11 +23,13 @@ rustPlatform.buildRustPackage {
       ../clippy.toml
       ../src
       ../libwebrtc
+      ../models/fetch
       ../models/manifest.toml
       ../migrations
       ../plans
       ../benches
       ../tests
+      ../viva.example.toml
       ../web/talk.html
     ];
   };

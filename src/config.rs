@@ -515,9 +515,9 @@ impl Config {
             "must not be empty, or every room would be an interview",
         )?;
         check(
-            (1..=500).contains(&self.interviews.capacity),
+            (1..=50).contains(&self.interviews.capacity),
             "interviews.capacity",
-            "must be between 1 and 500",
+            "must be between 1 and 50; a larger machine runs more instances, each with a state of its own",
         )?;
         check(
             (0.05..=0.95).contains(&self.voice.speech_threshold),
@@ -539,10 +539,14 @@ impl Config {
             "boot.limit_ms",
             "must be between 100 and 600000",
         )?;
+        check(
+            (100..=8_000).contains(&self.llm.timeout_ms),
+            "llm.timeout_ms",
+            "must be between 100 and 8000; after that the interview goes on without the model",
+        )?;
         for (key, ms) in [
             ("stt.timeout_ms", self.stt.timeout_ms),
             ("tts.timeout_ms", self.tts.timeout_ms),
-            ("llm.timeout_ms", self.llm.timeout_ms),
         ] {
             check(
                 (100..=60_000).contains(&ms),

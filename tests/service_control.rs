@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use service::{LIMIT, Service, viva};
+use service::{LIMIT, Service, run, viva};
 
 /// Runs `viva` with nothing around it but `PATH`: its exit status and what it said.
 fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
@@ -129,6 +129,44 @@ fn a_reload_takes_over_plans_and_a_broken_file_keeps_the_old() {
         cause.contains("interviews.capacity") && !cause.contains("pause_ms"),
         "{cause}"
     );
+    // It waits for as long as the process runs by another, and no longer.
+    reload(&mut service);
+    let again = components(&service);
+    assert_eq!(again["configuration"]["cause"].as_str(), Some(cause));
+    write_settings(directory.path(), "300", 20);
+    reload(&mut service);
+    assert_eq!(components(&service)["configuration"]["state"], "ok");
+}
+
+#[test]
+fn clients_that_say_nothing_keep_nobody_out() {
+    let mut service = Service::start(&[]);
+    service.wait_until_ready();
+    let address = service.address();
+    // More than there are places for: none of them finishes a request.
+    let silent: Vec<TcpStream> = (0..100)
+        .map(|n| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            if n % 2 == 0 {
+                stream.write_all(b"GET /healthz HT").unwrap();
+            }
+            stream
+        })
+        .collect();
+    // Each is let go in the end, so whoever asks is answered.
+    assert_eq!(service.get("/readyz").0, 200);
+    for mut stream in silent {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut said = String::new();
+        // An answer that names the time-out, or nothing: but an end.
+        let _ = stream.read_to_string(&mut said).map_err(|e| {
+            assert_ne!(
+                e.kind(),
+                std::io::ErrorKind::WouldBlock,
+                "the connection stays open"
+            );
+        });
+    }
 }
 
 /// SIGHUP, RELOADING with the time of a clock that only goes forward, and READY again.
@@ -274,4 +312,38 @@ fn a_start_that_hangs_ends_at_its_limit_with_the_name_of_what_hangs() {
     let log = service.log();
     assert!(log.contains("the plans: still not done after"), "{log}");
     assert!(!service.told().iter().any(|line| line == "READY=1"));
+}
+
+#[test]
+fn a_check_beside_a_running_service_asks_it_for_what_is_its_own() {
+    let mut service = Service::start(&[]);
+    service.wait_until_ready();
+    let around = [
+        (
+            "VIVA_STATE_DIRECTORY",
+            service.state().display().to_string(),
+        ),
+        ("VIVA_HTTP__LISTEN", service.address()),
+    ];
+    let around: Vec<_> = around.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let (_, table, error) = run(&["check"], &around);
+    let row = |name: &str| {
+        table
+            .lines()
+            .find(|line| line.split_whitespace().nth(1) == Some(name))
+            .unwrap_or_else(|| panic!("no {name}: {table}{error}"))
+    };
+    for name in ["journal", "listener"] {
+        assert!(row(name).starts_with("ok"), "{table}");
+        assert!(
+            row(name).contains("of the service that runs here"),
+            "{table}"
+        );
+    }
+    // The rest is tried anew.
+    assert!(
+        row("vad").starts_with("ok") && row("livekit").starts_with("failed"),
+        "{table}"
+    );
+    assert_eq!(service.get("/readyz").0, 200);
 }

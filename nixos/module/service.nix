@@ -68,8 +68,8 @@ let
           RestartSec = "100ms";
           RestartPreventExitStatus = 78;
 
-          # Slow disks and embedded engines included; a reload has the same time.
-          TimeoutStartSec = "30s";
+          # The start gives up by itself before (boot.limit_ms), and names the cause. A reload has the same time.
+          TimeoutStartSec = "45s";
           # Stuck for so long, an interview is lost anyway.
           WatchdogSec = "10s";
           # The watchdog's abort has nothing to write: without a core there are no keys or voices in a file.

@@ -106,15 +106,17 @@ pub async fn load(
         listen(config.http.listen, handed_over, timeline, health),
         engines::load(config, env, timeline, health),
     );
-    let (vad, engines) = engines?;
+    // Files first: a disk that fails makes the engines late as well, and it is the cause.
     let (journal, live) = journal?;
+    let (plans, listener) = (plans?, listener?);
+    let (vad, engines) = engines?;
     let components = Components {
         journal,
         live,
         vad,
         engines,
-        plans: plans?,
-        listener: listener?,
+        plans,
+        listener,
     };
     // The table is what jobs are answered by: where it and the stages disagree, READY would be a lie.
     match health.missing() {

@@ -1,5 +1,11 @@
 //! `viva check`: runs every stage of the start without serving, asks every server whether it is there, prints a table.
+//!
+//! Where a service runs with these settings already, its journal and its port are its own: it is asked about them, and
+//! the rest is tried beside it.
 
+mod running;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use owo_colors::Style;
@@ -7,7 +13,7 @@ use owo_colors::Style;
 use super::style::{column, dim, line};
 use crate::boot::Timeline;
 use crate::boot::components;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Http};
 use crate::health::{Condition, Health, Need, Snapshot};
 use crate::provider::Reachability;
 use crate::telemetry;
@@ -26,7 +32,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, config: &Config, env: &Environment) -> anyhow::Result<u8> {
     // The table says all that the log would.
     telemetry::init("off")?;
-    let snapshot = super::block_on(check(config, env))?;
+    let snapshot = super::block_on(beside_what_runs(config, env))??;
     let failed = snapshot
         .components
         .values()
@@ -39,8 +45,46 @@ pub(super) fn run(args: Args, config: &Config, env: &Environment) -> anyhow::Res
     Ok(if failed { super::FAILED } else { super::DONE })
 }
 
-async fn check(config: &Config, env: &Environment) -> Snapshot {
-    let timeline = Timeline::start();
+async fn beside_what_runs(config: &Config, env: &Environment) -> anyhow::Result<Snapshot> {
+    let Some(running) = running::find(config.http.listen).await else {
+        return Ok(check(config, env).await.snapshot());
+    };
+    // What a start needs for itself, where nobody else has it.
+    let scratch = tempfile::Builder::new().prefix("viva-check-").tempdir()?;
+    let own = Config {
+        state_directory: scratch.path().to_owned(),
+        http: Http {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        },
+        ..config.clone()
+    };
+    let health = check(&own, env).await;
+    let of_the_service = |what: String| format!("{what}, of the service that runs here");
+    health.set(
+        "journal",
+        Need::Required,
+        running.journal,
+        of_the_service(config.state_directory.display().to_string()),
+    );
+    health.set(
+        "listener",
+        Need::Required,
+        Condition::Ok,
+        of_the_service(format!("http://{}", config.http.listen)),
+    );
+    if running.version != env!("CARGO_PKG_VERSION") {
+        let cause = format!(
+            "release {} runs, this is {}",
+            running.version,
+            env!("CARGO_PKG_VERSION")
+        );
+        health.set("release", Need::Optional, Condition::Degraded(cause), "");
+    }
+    Ok(health.snapshot())
+}
+
+async fn check(config: &Config, env: &Environment) -> Health {
+    let timeline = Timeline::start().within(Duration::from_millis(config.boot.limit_ms.into()));
     let health = Health::new(timeline.clone());
     health.set("configuration", Need::Required, Condition::Ok, "");
     match components::load(config, env, &timeline, &health, None).await {
@@ -87,7 +131,7 @@ async fn check(config: &Config, env: &Environment) -> Snapshot {
     };
     let condition = livekit.map_or_else(Condition::Failed, |()| Condition::Ok);
     health.set("livekit", Need::Required, condition, &config.livekit.url);
-    health.snapshot()
+    health
 }
 
 fn server_of(what: &str) -> &'static str {

@@ -150,7 +150,8 @@ async fn serve(
         &mut signals,
     );
     let Some(components) = loaded.await? else {
-        tracing::info!("told to stop while starting");
+        let awaited = timeline.awaited().borrow().join(", ");
+        tracing::info!("told to stop while starting; awaited: {awaited}");
         return Ok(());
     };
     let Components {
@@ -208,16 +209,27 @@ async fn serve(
     let metrics: Metrics = Arc::new(move || sources.metrics());
     let http = supervised(
         "http",
-        serve_http(listener, health.clone(), metrics, stop.clone()),
+        http::serve(listener, health.clone(), metrics, stop.clone()),
     );
+    let background = CancellationToken::new();
+    let (held, watched) = watch::channel(Held::default());
+    // An operator's convenience, and nothing that interviews need. Whoever waited for READY finds it.
+    match Control::bind(&config.state_directory) {
+        Ok(control) => {
+            let serving = control.serve(watched, draining.clone(), background.clone());
+            supervised("control", serving);
+        }
+        Err(error) => tracing::warn!(
+            "`viva drain` can't reach this service, there is no control socket in {}: {error}",
+            config.state_directory.display()
+        ),
+    }
     tracing::info!(
         elapsed_ms = timeline.elapsed_ms(),
         supervised = manager.is_there(),
         "ready; listening on http://{address}"
     );
     manager.tell(Told::Ready);
-    let background = CancellationToken::new();
-    let (held, watched) = watch::channel(Held::default());
     let follower = Follower {
         health: health.clone(),
         manager: manager.clone(),
@@ -231,17 +243,6 @@ async fn serve(
         "worker status",
         follower.follow(worker.status(), background.clone()),
     );
-    // An operator's convenience, and nothing that interviews need.
-    match Control::bind(&config.state_directory) {
-        Ok(control) => {
-            let serving = control.serve(watched, draining.clone(), background.clone());
-            supervised("control", serving);
-        }
-        Err(error) => tracing::warn!(
-            "`viva drain` can't reach this service, there is no control socket in {}: {error}",
-            config.state_directory.display()
-        ),
-    }
     supervised(
         "fallbacks",
         engines.standby.load(timeline.clone(), health.clone()),
@@ -324,23 +325,6 @@ async fn serve(
     background.cancel();
     drop(watchdog);
     Ok(())
-}
-
-async fn serve_http(
-    listener: tokio::net::TcpListener,
-    health: Health,
-    metrics: Metrics,
-    stop: CancellationToken,
-) {
-    if let Err(error) = http::serve(listener, health.clone(), metrics, stop).await {
-        tracing::error!("the HTTP listener broke: {error}");
-        health.set(
-            "listener",
-            Need::Required,
-            Condition::Failed(error.to_string()),
-            "",
-        );
-    }
 }
 
 fn log_choice(conductor: &Conductor, llm: Option<&Llm>) {

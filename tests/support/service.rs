@@ -218,15 +218,21 @@ impl Service {
         assert!(status.expect("kill runs").success());
     }
 
-    /// The answer to a GET of its listener: status and body.
-    pub fn get(&self, path: &str) -> (u16, String) {
+    /// Where its listener is.
+    pub fn address(&self) -> String {
         let log = self.log();
         let address = log
             .split("listening on http://")
             .nth(1)
             .and_then(|rest| rest.split_whitespace().next());
-        let address = address.unwrap_or_else(|| panic!("the log names no listener:\n{log}"));
-        let mut stream = TcpStream::connect(address).expect("the listener answers");
+        address
+            .unwrap_or_else(|| panic!("the log names no listener:\n{log}"))
+            .to_owned()
+    }
+
+    /// The answer to a GET of its listener: status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address()).expect("the listener answers");
         stream
             .set_read_timeout(Some(LIMIT))
             .expect("a read time-out");

@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// What a reload needs.
 pub(super) struct Reloader {
     pub(super) source: Source,
-    /// What holds now.
+    /// What the process started with: a change to it waits for a restart until it is taken back.
     pub(super) config: Config,
     pub(super) desk: Desk,
     pub(super) health: Health,
@@ -96,9 +96,7 @@ impl Reloader {
         self.filter.change(&config.log.filter)?;
         plans::note(&self.health, &plans);
         self.desk.renew(terms(&config, plans));
-        let waiting = waiting(&self.config, &config);
-        self.config = config;
-        Ok(waiting)
+        Ok(waiting(&self.config, &config))
     }
 }
 
