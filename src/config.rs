@@ -324,12 +324,15 @@ impl Default for Llm {
 pub struct Log {
     /// A `tracing` filter, for example `info` or `viva=debug,info`.
     pub filter: String,
+    /// An OpenTelemetry collector that takes traces by OTLP over HTTP, `http://HOST:4318`; without one there are none.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Default for Log {
     fn default() -> Self {
         Self {
             filter: QUIET_DEPENDENCIES.into(),
+            otlp_endpoint: None,
         }
     }
 }
@@ -562,6 +565,7 @@ impl Config {
             ("stt.base_url", &self.stt.base_url),
             ("tts.base_url", &self.tts.base_url),
             ("llm.base_url", &self.llm.base_url),
+            ("log.otlp_endpoint", &self.log.otlp_endpoint),
         ] {
             let good = url
                 .as_ref()
@@ -699,6 +703,7 @@ fn overlays(env: &Environment) -> Vec<(String, Vec<String>, toml::Value)> {
         ("OPENAI_BASE_URL", "llm.base_url"),
         ("VIVA_MODELS_DIR", "models.directory"),
         ("RUST_LOG", "log.filter"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "log.otlp_endpoint"),
     ];
     let mut found: Vec<_> = known
         .into_iter()

@@ -28,6 +28,7 @@ use crate::session::{Conductor, Desk, IDENTITY, NAME};
 use crate::spawn::supervised;
 use crate::speech::{Stt, Tts};
 use crate::telemetry;
+use crate::telemetry::traces::Traces;
 use crate::worker::token::{self, AgentIdentity};
 use crate::worker::{Worker, WorkerOptions};
 
@@ -174,6 +175,7 @@ async fn serve(
         stt: engines.stt.clone() as Arc<dyn Stt>,
         tts: engines.tts.clone() as Arc<dyn Tts>,
         llm: engines.llm.clone(),
+        traces: traces(&config, &health),
         livekit_url: config.livekit.url.clone(),
         livekit_key: key.clone(),
         agent: AgentIdentity {
@@ -184,6 +186,11 @@ async fn serve(
         },
     };
     log_choice(&conductor, engines.llm.as_deref());
+    if let Some(traces) = &conductor.traces {
+        let elapsed = Duration::from_millis(timeline.elapsed_ms());
+        traces.started(&timeline.stages(), elapsed);
+    }
+    let traces = conductor.traces.clone();
     let desk = Desk::new(conductor, terms, health.clone(), stop.clone());
     let options = WorkerOptions {
         url: config.livekit.url.clone(),
@@ -320,11 +327,30 @@ async fn serve(
     tokio::time::timeout(JOURNAL_LIMIT, journal.close())
         .await
         .context("the journal was not closed in time")??;
+    if let Some(traces) = traces {
+        let closed = tokio::task::spawn_blocking(move || traces.close());
+        // It takes a moment at most, and a panic in it is of no consequence any more.
+        let _ = closed.await;
+    }
     // It ends with `stop`; whatever it still has to say to a client is said by now.
     http.abort();
     background.cancel();
     drop(watchdog);
     Ok(())
+}
+
+/// Traces where a collector is configured. Nothing that interviews need: without it they are held all the same.
+fn traces(config: &Config, health: &Health) -> Option<Traces> {
+    let endpoint = config.log.otlp_endpoint.as_ref()?;
+    match Traces::to(endpoint, health.clone()) {
+        Ok(traces) => Some(traces),
+        Err(error) => {
+            tracing::warn!("there are no traces: {error}");
+            let condition = Condition::Degraded(error.to_string());
+            health.set("traces", Need::Optional, condition, "");
+            None
+        }
+    }
 }
 
 fn log_choice(conductor: &Conductor, llm: Option<&Llm>) {

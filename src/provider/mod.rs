@@ -91,6 +91,27 @@ pub fn check_base_url(base_url: &str) -> Result<(), SetupError> {
     parse(base_url).map(drop)
 }
 
+/// A client for the server at `base_url`, which is for the error alone: no redirects, no proxies, every wait limited but
+/// that for the answer.
+pub(crate) fn http_client(base_url: &str) -> Result<Client, SetupError> {
+    let failed = |reason: String| SetupError::Client {
+        base_url: base_url.to_owned(),
+        reason,
+    };
+    Client::builder()
+        .tls_backend_preconfigured(tls::config().map_err(failed)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT)
+        .tcp_user_timeout(UNACKNOWLEDGED)
+        .tcp_keepalive(KEEP_ALIVE)
+        .pool_idle_timeout(IDLE)
+        .user_agent(concat!("viva/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| failed(e.to_string()))
+}
+
 impl Provider {
     /// A provider at `base_url` (else [`DEFAULT_BASE_URL`]); connects to nothing and reads nothing yet.
     ///
@@ -100,22 +121,7 @@ impl Provider {
         let url = parse(base_url.unwrap_or(DEFAULT_BASE_URL))?;
         let base_url = url.as_str().trim_end_matches('/').to_owned();
         let bearer = key.map(|key| bearer(key, &base_url)).transpose()?;
-        let client_error = |reason: String| SetupError::Client {
-            base_url: base_url.clone(),
-            reason,
-        };
-        let http = Client::builder()
-            .tls_backend_preconfigured(tls::config().map_err(client_error)?)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .tcp_user_timeout(UNACKNOWLEDGED)
-            .tcp_keepalive(KEEP_ALIVE)
-            .pool_idle_timeout(IDLE)
-            .user_agent(concat!("viva/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| client_error(e.to_string()))?;
+        let http = http_client(&base_url)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 base_url,

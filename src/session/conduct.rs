@@ -18,6 +18,7 @@ use crate::llm::Llm;
 use crate::room::{Announcer, CandidateChooser, JoinError, JoinedRoom};
 use crate::spawn::supervised;
 use crate::speech::{Stt, Tts};
+use crate::telemetry::traces::Traces;
 use crate::voice::endpoint::EndpointSettings;
 use crate::voice::playout::{Playout, playout};
 use crate::voice::vad::VadEngine;
@@ -49,6 +50,8 @@ pub struct Conductor {
     pub tts: Arc<dyn Tts>,
     /// Acknowledges answers and asks a follow-up; without one the plan's questions are asked as they are.
     pub llm: Option<Arc<Llm>>,
+    /// Where turns are told, for a collector.
+    pub traces: Option<Traces>,
     /// The server that rooms are joined on without an assignment of its own.
     pub livekit_url: String,
     /// Signs what lets us in there.
@@ -347,6 +350,7 @@ impl Conductor {
             stt: self.stt.clone(),
             tts: self.tts.clone(),
             llm: self.llm.clone(),
+            traces: self.traces.clone(),
         };
         Session::new(self.journal.clone(), faculties, id.clone(), state)
     }

@@ -22,6 +22,7 @@ use crate::journal::{Journal, JournalError};
 use crate::llm::{Llm, LlmError};
 use crate::room::{AgentState, Announcer, Author, Line, RoomNews};
 use crate::speech::{Stt, Tts};
+use crate::telemetry::traces::Traces;
 use crate::voice::listen::{EVENTS_MAX, ListenEvent};
 use crate::voice::playout::Playout as Mouthpiece;
 use crate::voice::speaker::{self, Speaker, SpeakerEvent};
@@ -80,6 +81,7 @@ pub(super) struct Faculties {
     pub(super) stt: Arc<dyn Stt>,
     pub(super) tts: Arc<dyn Tts>,
     pub(super) llm: Option<Arc<Llm>>,
+    pub(super) traces: Option<Traces>,
 }
 
 /// How a session is told to stop.
@@ -163,12 +165,13 @@ impl<L: Ledger> Session<L> {
         let (heard, hearing) = mpsc::channel(EVENTS_MAX);
         Self {
             ledger,
-            id,
             began: Instant::now(),
             base_ms: state.now_ms(),
             state,
             transcriber: Transcriber::new(faculties.stt.clone()),
+            figures: TurnFigures::new(faculties.traces.as_ref().map(|t| t.interview(id.as_str()))),
             faculties,
+            id,
             heard,
             hearing,
             stay: None,
@@ -178,7 +181,6 @@ impl<L: Ledger> Session<L> {
             quiet_since: None,
             mind: None,
             utterances: 0,
-            figures: TurnFigures::default(),
             ticked: None,
         }
     }

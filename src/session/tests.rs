@@ -200,6 +200,7 @@ fn session(paper: &Paper, script: &Script, state: State) -> Session<Paper> {
         stt: Arc::new(script.clone()),
         tts: Arc::new(Metronome),
         llm: None,
+        traces: None,
     };
     let id = InterviewId::new("s-1").unwrap();
     Session::new(paper.clone(), faculties, id, state)

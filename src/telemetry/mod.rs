@@ -1,5 +1,7 @@
 //! Where log lines go: to journald under systemd, with their fields, and to the terminal otherwise.
 
+pub mod traces;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::layer::SubscriberExt;
