@@ -14,6 +14,8 @@ use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{InMemorySession, Session};
 
+pub(crate) use shapes::take_out as take_out_shapes;
+
 pub use prepared::{ModelBytes, Network, Preparation, PrepareError, prepare};
 
 /// What the process has loaded: a second library beside the first would not work.

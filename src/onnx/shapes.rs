@@ -17,6 +17,9 @@ mod field {
     pub(super) const MODEL_GRAPH: usize = 7;
     pub(super) const GRAPH_INITIALIZERS: usize = 0;
     pub(super) const GRAPH_NODE_ARGS: usize = 1;
+    pub(super) const GRAPH_NODES: usize = 2;
+    pub(super) const NODE_ATTRIBUTES: usize = 10;
+    pub(super) const ATTRIBUTE_GRAPH: usize = 7;
     pub(super) const TENSOR_NAME: usize = 0;
     pub(super) const VALUE_NAME: usize = 0;
     pub(super) const VALUE_TYPE: usize = 2;
@@ -26,12 +29,14 @@ mod field {
     pub(super) const TENSOR_TYPE_SHAPE: usize = 1;
 }
 const IDENTIFIER: &[u8] = b"ORTM";
+/// A branch within a branch within a loop is three.
+const DEPTH_MAX: u8 = 8;
 /// `TypeInfoValue.tensor_type`.
 const KIND_TENSOR: u8 = 1;
 
 /// Takes them out and says how many there were; `None`, with nothing changed, where `model` is not laid out as the schema
 /// has it.
-pub(super) fn take_out(model: &mut Vec<u8>) -> Option<usize> {
+pub(crate) fn take_out(model: &mut Vec<u8>) -> Option<usize> {
     let tables = tensor_types(&Buffer(model))?;
     let mut vtables = HashMap::new();
     let mut patches = Vec::with_capacity(tables.len());
@@ -66,12 +71,25 @@ fn tensor_types(buffer: &Buffer<'_>) -> Option<Vec<usize>> {
     }
     let session = buffer.follow(0)?;
     let model = buffer.child(session, field::SESSION_MODEL)?;
-    let graph = buffer.child(model, field::MODEL_GRAPH)?;
+    let mut found = Vec::new();
+    collect(
+        buffer,
+        buffer.child(model, field::MODEL_GRAPH)?,
+        DEPTH_MAX,
+        &mut found,
+    )?;
+    // A table that is there twice would be given two vtables.
+    found.sort_unstable();
+    found.dedup();
+    Some(found)
+}
+
+/// Those of a graph and of the graphs within it, the branches of an `If` for example.
+fn collect(buffer: &Buffer<'_>, graph: usize, depth: u8, found: &mut Vec<usize>) -> Option<()> {
     let mut weights = HashSet::new();
     for tensor in buffer.vector(graph, field::GRAPH_INITIALIZERS)? {
         weights.insert(buffer.string(buffer.child(tensor, field::TENSOR_NAME)?)?);
     }
-    let mut found = Vec::new();
     for value in buffer.vector(graph, field::GRAPH_NODE_ARGS)? {
         let name = buffer.string(buffer.child(value, field::VALUE_NAME)?)?;
         // A value without a type is an input that was left out.
@@ -92,7 +110,14 @@ fn tensor_types(buffer: &Buffer<'_>) -> Option<Vec<usize>> {
             found.push(tensor_type);
         }
     }
-    Some(found)
+    for node in buffer.vector(graph, field::GRAPH_NODES)? {
+        for attribute in buffer.vector(node, field::NODE_ATTRIBUTES)? {
+            if let Some(within) = buffer.child(attribute, field::ATTRIBUTE_GRAPH) {
+                collect(buffer, within, depth.checked_sub(1)?, found)?;
+            }
+        }
+    }
+    Some(())
 }
 
 /// How a tensor type's table is laid out; few layouts occur, so that few vtables are needed.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::worker::Worker;
 use super::{EmbeddedError, NAME};
 use crate::models::{self, ManifestError, Pinned};
-use crate::onnx::Runtime;
+use crate::onnx::{Runtime, take_out_shapes};
 use crate::speech::{Stt, SttError, SttUtterance, Transcript, UtteranceBuffer};
 
 mod decode;
@@ -73,7 +73,11 @@ impl Moonshine {
                     reason,
                 })?;
             // The sessions use the weights where they lie here, on this thread's stack frame.
-            let (encoder, decoder) = (files.encoder.read()?, files.decoder.read()?);
+            let (mut encoder, mut decoder) = (files.encoder.read()?, files.decoder.read()?);
+            for model in [&mut encoder, &mut decoder] {
+                // A model whose shapes can't be taken out loads as well, and later.
+                let _ = take_out_shapes(model);
+            }
             let mut network = Network::load(&runtime, &encoder, &decoder)?;
             network.warm_up()?;
             jobs.serve(|sound: UtteranceBuffer, is_cancelled| {
