@@ -16,7 +16,7 @@ demo: prepare $(if $(findstring --stay,$(ARGS)),web) ## Hold an interview on thi
 test: setup-test lint ## Pass all tests, against real servers
 	@cargo test --release --workspace --locked
 	@$(VIVA) models prepare >/dev/null
-	@tests/systemd/run $(VIVA)
+	@VIVA_LITESTREAM="$(VIVA_MODELS)/litestream/litestream" tests/systemd/run $(VIVA)
 	@tests/nix/run
 
 lint: ## Check format and lints

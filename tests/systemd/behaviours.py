@@ -1,5 +1,8 @@
 """What the service does under its service manager, one function a behaviour. Runs as root on the machine that is tested."""
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -18,6 +21,7 @@ SECRETS = {"livekit": "a-secret-of-thirty-two-characters", "provider": "the-key-
 SETTINGS = Path("/etc/viva/viva.toml")
 PROGRAM = "/nix/store/viva/bin/viva"
 LITESTREAM = "/nix/store/litestream/bin/litestream"
+LIVEKIT = "/nix/store/livekit/bin/livekit-server"
 
 # A start takes a fraction of a second on an idle machine; on one that compiles beside it, ten times that.
 START_S_MAX = 15
@@ -25,6 +29,8 @@ START_S_MAX = 15
 ENGINES_S_MAX = 40
 # WatchdogSec and TimeoutAbortSec of the unit, and a start.
 WATCHDOG_S_MAX = 10 + 5 + START_S_MAX
+# Its connection is tried again every few seconds, and joining takes a moment.
+LIVEKIT_S_MAX = 20
 EXPOSURE_MAX = 1.5
 
 GREEN, RED, DIM, OFF = ("\033[32m", "\033[31m", "\033[2m", "\033[0m") if os.environ.get("COLOUR") else ("", "", "", "")
@@ -278,6 +284,44 @@ def an_operator_asks_it_beside_the_running_service():
     expect(verdicts.get("livekit") == "failed" and "cannot reach LiveKit" in table, f"it has the key, and misses the server: {table}")
 
 
+def an_interview_goes_on_after_a_kill_in_the_same_room_as_the_same_participant():
+    if not os.access(LIVEKIT, os.X_OK):
+        raise Skipped("no livekit-server here; name one in VIVA_LIVEKIT_SERVER")
+    settings = Path("/run/livekit.json")
+    rtc = {"node_ip": "127.0.0.1", "tcp_port": 7881, "udp_port": 7882, "use_external_ip": False, "enable_loopback_candidate": True, "interfaces": {"includes": ["lo"]}}
+    settings.write_text(json.dumps({"port": 7880, "bind_addresses": ["127.0.0.1"], "rtc": rtc, "keys": {"devkey": SECRETS["livekit"]}}))
+    run("systemd-run", "--unit=livekit", "--collect", LIVEKIT, "--config", str(settings))
+    try:
+        wait(lambda: "registered" in show("StatusText"), LIVEKIT_S_MAX, "it is registered with LiveKit")
+        livekit("CreateRoom", name="interview-kept", departure_timeout=300)
+
+        def interviewers():
+            there = livekit("ListParticipants", room="interview-kept").get("participants", [])
+            return [(participant["identity"], participant["sid"]) for participant in there if participant.get("state") == "ACTIVE"]
+
+        wait(lambda: len(interviewers()) == 1, LIVEKIT_S_MAX, "the interviewer is in the room")
+        [(identity, first)] = interviewers()
+        begun = time.monotonic()
+        run("systemctl", "kill", "--signal=KILL", UNIT)
+
+        def came_back():
+            now = interviewers()
+            return len(now) == 1 and now[0][0] == identity and now[0][1] != first
+
+        wait(came_back, START_S_MAX + LIVEKIT_S_MAX, "one interviewer is there again, with the same identity")
+        took = time.monotonic() - begun
+        taken_up = [entry for entry in journal() if entry.get("INTERVIEW_ID") == "kept" and "TERM" in entry]
+        expect(taken_up and taken_up[-1]["TERM"] == "2", f"the journal has INTERVIEW_ID and TERM of what was taken up, not {taken_up[-1:]}")
+        listed = run("bash", "/usr/local/bin/viva", "interviews").stdout
+        expect(listed.count("kept") >= 1 and "live" in listed, f"`viva interviews` lists it as live: {listed}")
+        livekit("DeleteRoom", room="interview-kept")
+        wait(lambda: "live" not in run("bash", "/usr/local/bin/viva", "interviews").stdout, LIVEKIT_S_MAX, "it ends with its room")
+        return f"back in the room {took:.1f} s after the kill"
+    finally:
+        # Told to stop it would wait for those in its rooms.
+        run("systemctl", "kill", "--signal=KILL", "livekit.service", check=False)
+
+
 def litestream_copies_the_journal():
     if not os.access(LITESTREAM, os.X_OK):
         raise Skipped("no litestream here; name one in VIVA_LITESTREAM")
@@ -324,6 +368,7 @@ BEHAVIOURS = [
     a_page_waits_while_it_restarts,
     pages_do_not_start_it_with_wrong_settings_for_ever,
     an_operator_asks_it_beside_the_running_service,
+    an_interview_goes_on_after_a_kill_in_the_same_room_as_the_same_participant,
     litestream_copies_the_journal,
     systemd_ignored_nothing,
 ]
@@ -369,6 +414,21 @@ def http(path, port=8787):
         return error.code
     except OSError:
         return None
+
+
+def livekit(method, **request):
+    """What LiveKit's room service answers."""
+
+    def encoded(part):
+        return base64.urlsafe_b64encode(part if isinstance(part, bytes) else json.dumps(part).encode()).rstrip(b"=")
+
+    grants = {"roomCreate": True, "roomList": True, "roomAdmin": True, "room": request.get("room", request.get("name"))}
+    token = encoded({"alg": "HS256", "typ": "JWT"}) + b"." + encoded({"iss": "devkey", "exp": int(time.time()) + 60, "video": grants})
+    token += b"." + encoded(hmac.new(SECRETS["livekit"].encode(), token, hashlib.sha256).digest())
+    headers = {"Authorization": "Bearer " + token.decode(), "Content-Type": "application/json"}
+    asked = urllib.request.Request(f"http://127.0.0.1:7880/twirp/livekit.RoomService/{method}", json.dumps(request).encode(), headers)
+    with urllib.request.urlopen(asked, timeout=5) as answer:
+        return json.load(answer)
 
 
 def healthz():
