@@ -332,8 +332,8 @@ async fn serve(
         // It takes a moment at most, and a panic in it is of no consequence any more.
         let _ = closed.await;
     }
-    // It ends with `stop`; whatever it still has to say to a client is said by now.
-    http.abort();
+    // It ends with `stop`, and says by itself when a client has had its time; its panic is in the log.
+    let _ = http.await;
     background.cancel();
     drop(watchdog);
     Ok(())

@@ -37,7 +37,7 @@ const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 /// After an error of the listener, most often for want of file descriptors, before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` is cancelled. No client can take a place for longer than its limits, and no number of them more than
+/// Serves until `stop` is cancelled, and then for a moment at most those who are there. No client can take a place for longer than its limits, and no number of them more than
 /// the places that there are.
 pub async fn serve(
     listener: TcpListener,
@@ -60,7 +60,7 @@ pub async fn serve(
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             accepted = accepted => accepted,
         };
         match accepted {
@@ -77,6 +77,11 @@ pub async fn serve(
             }
         }
     }
+    // Whoever was accepted gets its answer; those who come now wait for the next process, where a socket unit is.
+    drop(listener);
+    let all = places.acquire_many(CONNECTIONS_MAX as u32);
+    // One that says nothing and reads nothing is left behind.
+    let _ = tokio::time::timeout(GOODBYE_LIMIT, all).await;
 }
 
 /// Serves one client. What goes wrong with it is its own affair.
