@@ -26,7 +26,7 @@ lint: ## Check format and lints
 build: setup ## Build the release binary
 	@cargo build --release --locked --bin viva
 
-prepare: build ## Make the voice load fast
+prepare: build ## Make the models load fast
 	@$(VIVA) models prepare >/dev/null
 
 web: ## Fetch LiveKit's browser client for the page

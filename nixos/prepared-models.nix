@@ -1,4 +1,4 @@
-# The models, and beside the voice the form that loads fastest: `viva models prepare`.
+# The models, and beside voice and turn model the form that loads fastest: `viva models prepare`.
 {
   lib,
   runCommand,

@@ -43,7 +43,11 @@ impl Fixture {
     }
 
     fn prepare(&self) -> Result<Preparation, PrepareError> {
-        prepare(&support::runtime(), NAME, &self.model)
+        self.prepare_as(Graph::Simplified)
+    }
+
+    fn prepare_as(&self, graph: Graph) -> Result<Preparation, PrepareError> {
+        prepare(&support::runtime(), NAME, &self.model, graph)
     }
 
     fn read(&self) -> Result<ModelBytes, ModelError> {
@@ -104,6 +108,18 @@ fn one_whose_note_does_not_fit_gives_way_to_the_pinned_model() {
     fixture.assert_usable(false);
     std::fs::write(&fixture.note, note).unwrap();
     std::fs::remove_file(&fixture.prepared).unwrap();
+    fixture.assert_usable(false);
+}
+
+#[test]
+fn one_that_is_worked_over_is_for_this_kind_of_processor_alone() {
+    let fixture = Fixture::new();
+    fixture.prepare_as(Graph::WorkedOver).unwrap();
+    fixture.assert_usable(true);
+    let note = std::fs::read_to_string(&fixture.note).unwrap();
+    let elsewhere = note.replace("processor = \"", "processor = \"avx9 ");
+    assert_ne!(note, elsewhere);
+    std::fs::write(&fixture.note, elsewhere).unwrap();
     fixture.assert_usable(false);
 }
 

@@ -9,11 +9,12 @@
 #[path = "support/speech.rs"]
 mod support;
 
+use std::path::Path;
 use std::time::Duration;
 
 use viva::models::{self, Pinned};
 use viva::speech::embedded::EmbeddedError;
-use viva::voice::turn_model::{COMPLETE_FROM, SAMPLES_MAX, TurnModel};
+use viva::voice::turn_model::{COMPLETE_FROM, SAMPLES_MAX, TurnModel, prepare_model};
 
 /// The model computes in 8-bit numbers: features that differ in the seventh digit may move an answer by a step or two.
 const DIFFERENCE_MAX: f32 = 0.03;
@@ -63,6 +64,20 @@ fn model() -> TurnModel {
     TurnModel::load(&support::runtime(), &file, LIMIT).unwrap()
 }
 
+/// The model as it was pinned and as it is prepared, both in `directory`.
+fn both_forms(directory: &Path) -> [TurnModel; 2] {
+    let pinned = Pinned::of_manifest(&support::models_directory(), models::TURN).unwrap();
+    let file = Pinned {
+        path: directory.join("turn.onnx"),
+        ..pinned.clone()
+    };
+    std::fs::copy(&pinned.path, &file.path).unwrap();
+    let load = || TurnModel::load(&support::runtime(), &file, LIMIT).unwrap();
+    let as_pinned = load();
+    prepare_model(&support::runtime(), &file).unwrap();
+    [as_pinned, load()]
+}
+
 fn every(step: usize, name: &str) -> Vec<i16> {
     let path = support::models_directory().join("recordings").join(name);
     let mut reader = hound::WavReader::open(path).unwrap();
@@ -74,18 +89,21 @@ fn every(step: usize, name: &str) -> Vec<i16> {
 }
 
 #[tokio::test]
-async fn its_answers_are_those_of_the_reference() {
-    let model = model();
+async fn its_answers_are_those_of_the_reference_in_either_form() {
+    let directory = tempfile::tempdir().unwrap();
+    let [pinned, prepared] = both_forms(directory.path());
     let mut worst: f32 = 0.0;
     for (sound, answers) in [
         (every(1, "beckett.wav"), &BECKETT[..]),
         (every(3, "two_cities.wav"), &TWO_CITIES[..]),
     ] {
         for (end, expected) in answers {
-            let found = model.judge(sound[..*end].to_vec()).await.unwrap();
-            let difference = (found - expected).abs();
-            println!("{end:>7}: {found:.4}, the reference {expected:.4}");
-            worst = worst.max(difference);
+            for model in [&pinned, &prepared] {
+                let found = model.judge(sound[..*end].to_vec()).await.unwrap();
+                let difference = (found - expected).abs();
+                println!("{end:>7}: {found:.4}, the reference {expected:.4}");
+                worst = worst.max(difference);
+            }
         }
     }
     assert!(worst <= DIFFERENCE_MAX, "{worst}");

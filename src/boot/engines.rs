@@ -18,7 +18,7 @@ use crate::speech::embedded::{
 use crate::speech::openai::{OpenAiStt, OpenAiTts};
 use crate::speech::standby::Standby;
 use crate::speech::{Stt, Tts};
-use crate::voice::turn_model::{JUDGE_LIMIT, TurnModel};
+use crate::voice::turn_model::{JUDGE_LIMIT, TurnModel, prepare_model};
 use crate::voice::vad::{VadEngine, VadError};
 
 /// A model that is not there by then will not be; the fallbacks are taken. It takes half a second, and many times that
@@ -446,9 +446,8 @@ pub struct Prepared {
     pub result: Result<Preparation, PrepareError>,
 }
 
-/// Makes what [`crate::onnx::prepare`] makes of every fetched model that gains by it, which is Piper's voice. Those of
-/// Moonshine come prepared, the VAD loads in an instant, and the turn model has to be worked over on the machine that
-/// runs it.
+/// Makes what [`crate::onnx::prepare`] makes of every fetched model that gains by it. Those of Moonshine come prepared,
+/// and the VAD loads in an instant.
 ///
 /// # Errors
 /// There is no runtime, or the manifest lacks a model.
@@ -459,7 +458,11 @@ pub fn prepare(config: &Config) -> Result<Vec<Prepared>, LoadError> {
         config: config.clone(),
         runtime: Ok(runtime.clone()),
     };
-    let mut prepared = Vec::new();
+    let turn = Pinned::of_manifest(&config.models.directory, models::TURN)?;
+    let mut prepared = vec![Prepared {
+        result: prepare_model(&runtime, &turn),
+        path: turn.path,
+    }];
     if embedded.has_speech() {
         let files = PiperFiles::in_directory(&config.models.directory)?;
         prepared.push(Prepared {

@@ -31,7 +31,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Turn the voice into the form that loads fastest, beside its file. Done already, it does nothing.
+    /// Turn the voice and the turn model into the form that loads fastest, beside their files. Done already, it does nothing.
     Prepare,
 }
 

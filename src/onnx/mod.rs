@@ -183,11 +183,23 @@ impl Runtime {
         ort::info()
     }
 
-    /// Writes a model in the ORT format, simplified.
-    fn save(&self, model: &'static str, bytes: &[u8], path: &Path) -> Result<(), OnnxError> {
-        self.builder(Graph::Simplified)
+    /// Writes a model in the ORT format.
+    fn save(
+        &self,
+        model: &'static str,
+        bytes: &[u8],
+        graph: Graph,
+        path: &Path,
+    ) -> Result<(), OnnxError> {
+        let level = match graph {
+            Graph::AsExported | Graph::Simplified => GraphOptimizationLevel::Level1,
+            // What lies above rearranges weights, which this format can't hold.
+            Graph::WorkedOver => GraphOptimizationLevel::Level2,
+        };
+        self.builder(graph)
             .and_then(|builder| {
                 Ok(builder
+                    .with_optimization_level(level)?
                     .with_optimized_model_path(path)?
                     .with_config_entry("session.save_model_format", "ORT")?)
             })

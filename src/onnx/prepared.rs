@@ -2,7 +2,7 @@
 //!
 //! A model in the ONNX format is parsed, worked over and copied at each start. In the runtime's own format that work is
 //! done, and the weights are used where they lie: Piper's voice loads in a quarter of the
-//! time. The prepared file lies beside the model, with a note of what it was made from and by which runtime; one that
+//! time, the turn model in a third. The prepared file lies beside the model, with a note of what it was made from and by which runtime; one that
 //! does not fit is said and not used.
 
 use std::io;
@@ -23,6 +23,9 @@ struct Note {
     sha256: String,
     /// The runtime's description of its own build.
     runtime: String,
+    /// What the processor can that it was made on, where that matters.
+    #[serde(default)]
+    processor: Option<String>,
 }
 
 /// What became of one model.
@@ -68,8 +71,8 @@ fn note_of(prepared: &Path) -> PathBuf {
     with_suffix(prepared, ".toml")
 }
 
-/// Makes the prepared form of `model` unless it is there and fits. It is not for 8-bit models, which have to be worked over
-/// on the processor that runs them.
+/// Makes the prepared form of `model` unless it is there and fits. One that is worked over is for processors of this kind:
+/// how 8-bit numbers are computed depends on what they can.
 ///
 /// # Errors
 /// The model can't be read or is not the pinned one, the runtime refuses it, or its directory can't be written.
@@ -77,13 +80,14 @@ pub fn prepare(
     runtime: &Runtime,
     name: &'static str,
     model: &Pinned,
+    graph: Graph,
 ) -> Result<Preparation, PrepareError> {
     if matches!(fitting(runtime, model), Ok(Some(_))) {
         return Ok(Preparation::Fits);
     }
     let prepared = place(&model.path);
     let unfinished = with_suffix(&prepared, &format!(".{}", std::process::id()));
-    let made = make(runtime, name, model, &prepared, &unfinished);
+    let made = make(runtime, name, model, graph, &prepared, &unfinished);
     if made.is_err() {
         // It may never have been begun; what counts is the error at hand.
         let _ = std::fs::remove_file(&unfinished);
@@ -95,6 +99,7 @@ fn make(
     runtime: &Runtime,
     name: &'static str,
     model: &Pinned,
+    graph: Graph,
     prepared: &Path,
     unfinished: &Path,
 ) -> Result<(), PrepareError> {
@@ -102,7 +107,7 @@ fn make(
         let path = path.to_owned();
         move |source| PrepareError::Write { path, source }
     };
-    runtime.save(name, &model.read()?, unfinished)?;
+    runtime.save(name, &model.read()?, graph, unfinished)?;
     let mut bytes = std::fs::read(unfinished).map_err(failed(unfinished))?;
     if shapes::take_out(&mut bytes).is_some() {
         std::fs::write(unfinished, &bytes).map_err(failed(unfinished))?;
@@ -111,13 +116,10 @@ fn make(
         source_sha256: model.sha256.to_string(),
         sha256: Sha256::of(&bytes).to_string(),
         runtime: runtime.build().to_owned(),
+        processor: (graph == Graph::WorkedOver).then(processor),
     };
-    let text = format!(
-        "# Made by `viva models prepare`.\nsource_sha256 = \"{}\"\nsha256 = \"{}\"\nruntime = {}\n",
-        note.source_sha256,
-        note.sha256,
-        toml::Value::String(note.runtime),
-    );
+    let text = toml::to_string(&note).map_err(|e| failed(prepared)(io::Error::other(e)))?;
+    let text = format!("# Made by `viva models prepare`.\n{text}");
     // The note comes last: without one that fits, the file is not used.
     std::fs::rename(unfinished, prepared).map_err(failed(prepared))?;
     let note_path = note_of(prepared);
@@ -139,11 +141,38 @@ fn fitting(runtime: &Runtime, model: &Pinned) -> Result<Option<Vec<u8>>, String>
     if note.runtime != runtime.build() {
         return Err("it was made by another ONNX Runtime".into());
     }
+    // A store that was built elsewhere can't be mended here, so nothing is said of it.
+    if note.processor.is_some_and(|made_on| made_on != processor()) {
+        return Ok(None);
+    }
     let bytes = std::fs::read(&prepared).map_err(|e| e.to_string())?;
     if Sha256::of(&bytes).to_string() != note.sha256 {
         return Err("it is not as it was made".into());
     }
     Ok(Some(bytes))
+}
+
+/// What this processor can that matters to a worked-over graph: its vector instructions, as the kernel names them.
+fn processor() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    vector_instructions(&told)
+}
+
+fn vector_instructions(cpuinfo: &str) -> String {
+    let line = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("flags") || line.starts_with("Features"));
+    let names = line.and_then(|line| line.split_once(':'));
+    let mut names: Vec<&str> = names
+        .map_or("", |(_, names)| names)
+        .split_whitespace()
+        .filter(|name| {
+            let kinds = ["avx", "amx", "asimd", "sve", "sme", "i8mm", "bf16"];
+            kinds.iter().any(|kind| name.starts_with(kind))
+        })
+        .collect();
+    names.sort_unstable();
+    names.join(" ")
 }
 
 /// A model's bytes, which a session of the prepared form goes on using.
@@ -235,5 +264,19 @@ impl Network<'_> {
             Self::Copied(session) => session.run(inputs),
             Self::InPlace(session) => session.run(inputs),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_is_told_by_its_vector_instructions() {
+        let intel = "processor\t: 0\nflags\t\t: fpu avx2 sse2 avx avx512_vnni\nbugs\t\t: x\n";
+        assert_eq!(vector_instructions(intel), "avx avx2 avx512_vnni");
+        let arm = "processor\t: 0\nFeatures\t: fp asimd aes asimddp i8mm\n";
+        assert_eq!(vector_instructions(arm), "asimd asimddp i8mm");
+        assert_eq!(vector_instructions(""), "");
     }
 }

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use ort::session::Session;
 use ort::value::TensorRef;
 
 use crate::models::Pinned;
-use crate::onnx::{Graph, OnnxError, Runtime};
+use crate::onnx::{
+    Graph, ModelBytes, Network as Session, OnnxError, Preparation, PrepareError, Runtime, prepare,
+};
 use crate::speech::embedded::EmbeddedError;
 use crate::speech::embedded::worker::Worker;
 
@@ -18,6 +19,7 @@ mod features;
 use features::{BANDS, COLUMNS, Features, SAMPLES};
 
 const NAME: &str = "smart-turn";
+const GRAPH: Graph = Graph::WorkedOver;
 /// From here on a turn is taken for complete, as by its makers.
 pub const COMPLETE_FROM: f32 = 0.5;
 /// The longest sound that is looked at.
@@ -56,9 +58,10 @@ impl TurnModel {
     pub fn load(runtime: &Runtime, model: &Pinned, limit: Duration) -> Result<Self, EmbeddedError> {
         let (runtime, model) = (runtime.clone(), model.clone());
         let worker = Worker::start(NAME, move |jobs| {
-            let mut network = Network::load(&runtime, &model.read()?)?;
-            // The first run allocates what later ones reuse.
-            network.judge(&[])?;
+            let mut bytes = ModelBytes::read(&runtime, &model)?;
+            let mut network = Network::load(&runtime, &mut bytes)?;
+            // The first run allocates what later ones reuse; its answer to no features at all is of no interest.
+            network.run()?;
             jobs.serve(|pcm: Vec<i16>, _| network.judge(&pcm).map_err(|e| e.to_string()));
             Ok(())
         })?;
@@ -87,29 +90,45 @@ impl std::fmt::Debug for TurnModel {
     }
 }
 
-struct Network {
-    session: Session,
+/// Makes the form of the model that loads fastest, see [`prepare`].
+///
+/// # Errors
+/// The file is missing, altered or unusable, or its directory can't be written.
+pub fn prepare_model(runtime: &Runtime, model: &Pinned) -> Result<Preparation, PrepareError> {
+    prepare(runtime, NAME, model, GRAPH)
+}
+
+struct Network<'m> {
+    session: Session<'m>,
     features: Features,
     input: Vec<f32>,
 }
 
-impl Network {
-    fn load(runtime: &Runtime, model: &[u8]) -> Result<Self, OnnxError> {
+impl<'m> Network<'m> {
+    fn load(runtime: &Runtime, model: &'m mut ModelBytes) -> Result<Self, OnnxError> {
         Ok(Self {
-            session: runtime.session(NAME, model, Graph::WorkedOver)?,
+            session: model.session(runtime, NAME, GRAPH)?,
             features: Features::new(),
             input: vec![0.0; BANDS * COLUMNS],
         })
     }
 
     fn judge(&mut self, pcm: &[i16]) -> Result<f32, OnnxError> {
+        self.features
+            .compute(pcm, &mut self.input)
+            .map_err(|reason| OnnxError::Run {
+                model: NAME,
+                reason,
+            })?;
+        self.run()
+    }
+
+    /// The probability for the features that are in `input`.
+    fn run(&mut self) -> Result<f32, OnnxError> {
         let broken = |reason: String| OnnxError::Run {
             model: NAME,
             reason,
         };
-        self.features
-            .compute(pcm, &mut self.input)
-            .map_err(broken)?;
         let failed = OnnxError::run(NAME);
         let input = TensorRef::from_array_view(([1, BANDS, COLUMNS], &self.input[..]));
         let outputs = self

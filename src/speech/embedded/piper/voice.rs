@@ -17,6 +17,7 @@ use crate::speech::OUTPUT_RATE_HZ;
 use crate::speech::resample::{Resampler, to_pcm};
 
 const NAME: &str = "piper";
+const GRAPH: Graph = Graph::AsExported;
 /// The signs that frame a sequence.
 const START: char = '^';
 const PAD: char = '_';
@@ -120,7 +121,7 @@ pub(super) fn prepare_network(
     runtime: &Runtime,
     model: &Pinned,
 ) -> Result<Preparation, PrepareError> {
-    prepare(runtime, NAME, model)
+    prepare(runtime, NAME, model, GRAPH)
 }
 
 /// The loaded network.
@@ -148,7 +149,7 @@ impl<'m> Voice<'m> {
         let length_scale = length_scale * style.length_scale * style.pitch;
         let from_hz = f64::from(settings.audio.sample_rate) * f64::from(style.pitch);
         Ok(Self {
-            session: model.session(runtime, NAME, Graph::AsExported)?,
+            session: model.session(runtime, NAME, GRAPH)?,
             scales: [noise_scale, length_scale, noise_w],
             resampler: Resampler::new(from_hz, OUTPUT_RATE_HZ.into()),
             warm_up: settings.ids([("həlˈoʊ".to_owned(), '.')].into_iter()),
