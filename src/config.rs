@@ -213,7 +213,7 @@ impl Default for Voice {
         Self {
             speech_threshold: 0.5,
             pause_ms: 200,
-            turn_end_ms: 550,
+            turn_end_ms: 512,
         }
     }
 }
