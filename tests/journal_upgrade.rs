@@ -19,6 +19,9 @@ use viva::journal::{COPIES_DIRECTORY, JOURNAL_FILE, Journal, JournalError, Journ
 /// Written by the release of schema 1: `whole` is a whole interview, `broken-off` was left after its first answer.
 const SCHEMA_1: &[u8] = include_bytes!("journal_files/schema-1.sqlite3");
 
+/// Written by the release of schema 2: a whole interview of the demonstration.
+const SCHEMA_2: &[u8] = include_bytes!("journal_files/schema-2.sqlite3");
+
 fn with_schema_1() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(JOURNAL_FILE), SCHEMA_1).unwrap();
@@ -60,6 +63,30 @@ fn a_recorded_interview_of_every_release_replays_to_its_end() {
     assert_eq!(state.seq(), row.events);
     let live: Vec<_> = reader.live().unwrap().into_iter().map(|r| r.id).collect();
     assert_eq!(live, [id("broken-off")]);
+}
+
+#[tokio::test]
+async fn what_ended_before_there_was_a_webhook_is_not_told_to_one() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(JOURNAL_FILE), SCHEMA_2).unwrap();
+    let reader = JournalReader::open(directory.path()).unwrap();
+    let [row] = &reader.interviews().unwrap()[..] else {
+        panic!("one interview");
+    };
+    let events = reader.events(&row.id).unwrap();
+    let state = replayed(&reader.plan(&row.plan_hash).unwrap(), &events);
+    assert_eq!(state.ended().unwrap().name(), "completed");
+    let journal = Journal::open(directory.path()).unwrap();
+    let reader = JournalReader::open(directory.path()).unwrap();
+    assert_eq!(reader.untold(9).unwrap(), []);
+    // What ends from now on is.
+    journal.begin(new("later")).await.unwrap();
+    journal
+        .append(&id("later"), vec![joined(1), journal_support::ended(2)])
+        .await
+        .unwrap();
+    assert_eq!(reader.untold(9).unwrap().len(), 1);
+    journal.close().await.unwrap();
 }
 
 #[tokio::test]

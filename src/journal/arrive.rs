@@ -52,6 +52,11 @@ pub(super) fn arrive(
              WHERE id = ?1 AND ended_at_unix_ms IS NULL",
             (id.as_str(), IMPORTED_CAUSE, at_unix_ms),
         )?;
+        // Whoever conducted it to its end has told that.
+        connection.execute(
+            "UPDATE interviews SET told = 1 WHERE id = ?1 AND ended_at_unix_ms IS NOT NULL",
+            [id.as_str()],
+        )?;
     }
     Ok(arrived)
 }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::interview::InterviewId;
 
 /// The hash of an event and all before it.
-pub(super) type Hash = [u8; 32];
+pub type Hash = [u8; 32];
 
 /// What an event's hash covers.
 pub(super) struct Link<'a> {
@@ -18,7 +18,8 @@ pub(super) struct Link<'a> {
 }
 
 /// What the first event is chained to: its interview and plan.
-pub(super) fn genesis(id: &InterviewId, plan_hash: &str) -> Hash {
+#[must_use]
+pub fn genesis(id: &InterviewId, plan_hash: &str) -> Hash {
     let mut digest = Sha256::new();
     digest.update(b"viva journal 1");
     field(&mut digest, id.as_str().as_bytes());

@@ -35,6 +35,7 @@ use crate::interview::{Event, InterviewId, Recorded};
 pub use arrive::IMPORTED_CAUSE;
 pub use ballast::BALLAST_FILE;
 pub use carry::{Arrival, Arrived, CarriedEvent, CarriedInterview, Line};
+pub use chain::genesis as first_link;
 pub use copies::COPIES_DIRECTORY;
 pub use error::JournalError;
 pub use read::{JournalReader, Unsent};
@@ -89,6 +90,17 @@ pub struct NewInterview {
     pub candidate: Option<String>,
     /// Wall clock, milliseconds since 1970.
     pub at_unix_ms: u64,
+}
+
+/// The place of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Whose event it is.
+    pub id: InterviewId,
+    /// Its term.
+    pub term: u64,
+    /// Its number.
+    pub seq: u64,
 }
 
 /// An interview that a process goes on with.
@@ -306,7 +318,18 @@ impl Journal {
         seq: u64,
     ) -> Result<(), JournalError> {
         let id = id.clone();
-        self.write(Write::Acknowledge { id, term, seq }).await
+        self.acknowledge_all(vec![Place { id, term, seq }]).await
+    }
+
+    /// The same for several interviews in one write.
+    ///
+    /// # Errors
+    /// One of the events is not there, or the journal can't be written; nothing is acknowledged then.
+    pub async fn acknowledge_all(&self, places: Vec<Place>) -> Result<(), JournalError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.write(Write::Acknowledge { places }).await
     }
 
     /// Deletes interviews for good, from the file and from the copies that were kept before migrations. A
@@ -376,6 +399,17 @@ impl Journal {
     ) -> Result<(), JournalError> {
         let id = id.clone();
         self.write(Write::HoldBack { id, cause }).await
+    }
+
+    /// Writes that the webhook knows that the interview is over. One that was deleted meanwhile needs it no more.
+    ///
+    /// # Errors
+    /// The journal can't be written.
+    pub async fn told(&self, id: &InterviewId) -> Result<(), JournalError> {
+        match self.write(Write::Told { id: id.clone() }).await {
+            Err(JournalError::UnknownInterview { .. }) => Ok(()),
+            written => written,
+        }
     }
 
     /// Why the file was not taken for the one that was written last when it was opened, if it was not. Its
@@ -476,6 +510,14 @@ impl Row {
             },
         })
     }
+}
+
+/// The interviews that were deleted, as it is known outside the file.
+///
+/// # Errors
+/// The directory can't be read.
+pub fn tombstones(directory: &Path) -> Result<Vec<InterviewId>, JournalError> {
+    Tombstones::of(directory).all()
 }
 
 /// Says outside the file that these interviews are deleted; whoever writes the journal deletes them.

@@ -7,10 +7,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::erase::ended_before;
 use super::open::{check_identity, opening};
 use super::rows::{
-    InterviewRow, StoredEvent, count_events, events_after, interview, interview_id, interview_row,
-    interviews_sql, plan, verify,
+    InterviewRow, StoredEvent, count_events, events_after, events_from, interview, interview_id,
+    interview_row, interviews_sql, plan, verify,
 };
-use super::{JOURNAL_FILE, JournalError};
+use super::{JOURNAL_FILE, JournalError, Place};
 use crate::interview::{InterviewId, Recorded};
 
 /// A reader of a journal; it can't change anything.
@@ -96,6 +96,14 @@ impl JournalReader {
             .transpose()
     }
 
+    /// One interview without the count of its events, which takes a look at each of them.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn head(&self, id: &InterviewId) -> Result<Option<InterviewRow>, JournalError> {
+        interview(&self.connection, self.schema, id).map_err(|e| self.failed(&e))
+    }
+
     /// The events of an interview in their order. Each is checked against the one before it.
     ///
     /// # Errors
@@ -121,6 +129,43 @@ impl JournalReader {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, JournalError> {
         events_after(&self.connection, id, place, limit).map_err(|e| self.failed(&e))
+    }
+
+    /// At most `limit` stored events of an interview after the one with this number, whatever their terms, unchecked.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn events_from(
+        &self,
+        id: &InterviewId,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, JournalError> {
+        events_from(&self.connection, id, seq, limit).map_err(|e| self.failed(&e))
+    }
+
+    /// The last acknowledged event of at most `limit` interviews that have one, in the order of their names after
+    /// this one.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn acknowledged(&self, after: &str, limit: usize) -> Result<Vec<Place>, JournalError> {
+        let query = || -> rusqlite::Result<Vec<Place>> {
+            self.connection
+                .prepare_cached(
+                    "SELECT id, acknowledged_term, acknowledged_seq FROM interviews
+                     WHERE id > ?1 AND acknowledged_seq > 0 ORDER BY id LIMIT ?2",
+                )?
+                .query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+                    Ok(Place {
+                        id: interview_id(row, 0)?,
+                        term: row.get(1)?,
+                        seq: row.get(2)?,
+                    })
+                })?
+                .collect()
+        };
+        query().map_err(|e| self.failed(&e))
     }
 
     /// The interviews that have events which are not acknowledged: those that go on first, so that a
@@ -177,6 +222,23 @@ impl JournalReader {
             }
         }
         Ok(events)
+    }
+
+    /// At most `limit` interviews that are over and of which the webhook does not know it, the first to end first.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn untold(&self, limit: usize) -> Result<Vec<InterviewRow>, JournalError> {
+        let query = || -> rusqlite::Result<Vec<InterviewRow>> {
+            self.connection
+                .prepare_cached(&format!(
+                    "{} WHERE told = 0 AND ended_at_unix_ms IS NOT NULL ORDER BY ended_at_unix_ms, id LIMIT ?1",
+                    interviews_sql(self.schema)
+                ))?
+                .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], interview_row)?
+                .collect()
+        };
+        query().map_err(|e| self.failed(&e))
     }
 
     /// The text of the plan of a hash.

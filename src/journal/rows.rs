@@ -78,6 +78,19 @@ impl StoredEvent {
         }
     }
 
+    /// Whether it is what was written after the event that has this hash; after none, see
+    /// [`first_link`](super::first_link).
+    #[must_use]
+    pub fn follows(&self, before: &[u8; 32]) -> bool {
+        self.hash_after(before) == self.hash
+    }
+
+    /// The hash that it has behind an event of this hash.
+    #[must_use]
+    pub fn hash_after(&self, before: &[u8; 32]) -> [u8; 32] {
+        link(before, &self.link())
+    }
+
     /// The event itself.
     ///
     /// # Errors
@@ -221,6 +234,24 @@ pub(super) fn verify(
         }
     }
     Ok(())
+}
+
+/// At most `limit` events of an interview after the one with a number, in their order.
+pub(super) fn events_from(
+    connection: &Connection,
+    id: &InterviewId,
+    seq: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<StoredEvent>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {EVENT_COLUMNS} FROM events WHERE interview_id = ?1 AND seq > ?2 ORDER BY term, seq LIMIT ?3"
+        ))?
+        .query_map(
+            (id.as_str(), seq, i64::try_from(limit).unwrap_or(i64::MAX)),
+            stored_event,
+        )?
+        .collect()
 }
 
 pub(super) fn plan(connection: &Connection, hash: &str) -> rusqlite::Result<Option<String>> {

@@ -12,7 +12,7 @@ use super::erase::erase;
 use super::migrate::SCHEMA;
 use super::rows::{InterviewRow, StoredEvent, events_after, interview, plan, verify};
 use super::witness::Mark;
-use super::{JournalError, NewInterview, Row, TakenUp};
+use super::{JournalError, NewInterview, Place, Row, TakenUp};
 use crate::interview::InterviewId;
 
 /// Live interviews whose last event is kept in memory; others are looked up again.
@@ -45,9 +45,7 @@ pub(super) enum Write {
         at_unix_ms: u64,
     },
     Acknowledge {
-        id: InterviewId,
-        term: u64,
-        seq: u64,
+        places: Vec<Place>,
     },
     /// Their tombstones are set.
     Erase {
@@ -56,6 +54,9 @@ pub(super) enum Write {
     HoldBack {
         id: InterviewId,
         cause: Option<String>,
+    },
+    Told {
+        id: InterviewId,
     },
 }
 
@@ -211,8 +212,16 @@ fn perform(connection: &Connection, heads: &mut Heads, write: &Write) -> Result<
             let arrived = arrive(connection, heads, arrival, *at_unix_ms)?;
             return Ok(Written::Arrived(arrived));
         }
-        Write::Acknowledge { id, term, seq } => acknowledge(connection, id, *term, *seq)?,
+        Write::Acknowledge { places } => {
+            for place in places {
+                acknowledge(connection, place)?;
+            }
+        }
         Write::Erase { ids } => return Ok(Written::Erased(erase(connection, heads, ids)?)),
+        Write::Told { id } => {
+            let sql = "UPDATE interviews SET told = 1 WHERE id = ?1";
+            known(id, connection.prepare_cached(sql)?.execute([id.as_str()])?)?;
+        }
         Write::HoldBack { id, cause } => {
             let sql = "UPDATE interviews SET held_back = ?2 WHERE id = ?1";
             known(
@@ -313,20 +322,16 @@ fn take_up(
     Ok(Written::TakenUp(Box::new(taken)))
 }
 
-fn acknowledge(
-    connection: &Connection,
-    id: &InterviewId,
-    term: u64,
-    seq: u64,
-) -> Result<(), Trouble> {
+fn acknowledge(connection: &Connection, place: &Place) -> Result<(), Trouble> {
+    let Place { id, term, seq } = place;
     let exists = connection
         .prepare_cached("SELECT 1 FROM events WHERE (interview_id, term, seq) = (?1, ?2, ?3)")?
         .exists((id.as_str(), term, seq))?;
     if !exists {
         return Err(JournalError::NeverWritten {
             id: id.clone(),
-            term,
-            seq,
+            term: *term,
+            seq: *seq,
         }
         .into());
     }
