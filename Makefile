@@ -14,6 +14,7 @@ demo: prepare $(if $(findstring --stay,$(ARGS)),web) ## Hold an interview on thi
 	@$(VIVA) demo --directory demo-out --livekit-server "$(VIVA_LIVEKIT_SERVER)" $(ARGS)
 
 test: setup-test lint ## Pass all tests, against real servers
+	@scripts/queries --check
 	@cargo test --release --workspace --locked
 	@$(VIVA) models prepare >/dev/null
 	@VIVA_LITESTREAM="$(VIVA_MODELS)/litestream/litestream" tests/systemd/run $(VIVA)

@@ -17,6 +17,7 @@
   litestream,
   livekit,
   llama-cpp,
+  postgresql,
   rustc,
   rustfmt,
   viva,
@@ -35,7 +36,10 @@ let
     stdenv.mkDerivation {
       pname = "viva-${name}";
       inherit (viva) version src cargoDeps;
-      inherit env;
+      env = {
+        SQLX_OFFLINE = "true";
+      }
+      // env;
       strictDeps = true;
       nativeBuildInputs = [
         rustPlatform.cargoSetupHook
@@ -106,6 +110,7 @@ in
     tools = [
       coturn
       espeak-ng
+      postgresql
     ];
     env =
       import ./test-env.nix {

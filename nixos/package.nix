@@ -22,7 +22,9 @@ rustPlatform.buildRustPackage {
       ../Cargo.lock
       ../clippy.toml
       ../src
+      ../.sqlx
       ../libwebrtc
+      ../sqlx-sqlite
       ../models/fetch
       ../models/manifest.toml
       ../migrations
@@ -40,7 +42,11 @@ rustPlatform.buildRustPackage {
 
   buildType = "dist";
   cargoBuildFlags = [ "--bin=viva" ];
-  env.VIVA_PACKAGED_ONNXRUNTIME = onnxruntimeLibrary;
+  env = {
+    # Queries are checked against .sqlx, as .cargo/config.toml has it in a checkout.
+    SQLX_OFFLINE = "true";
+    VIVA_PACKAGED_ONNXRUNTIME = onnxruntimeLibrary;
+  };
 
   # The tests need servers and models, and are a check of the flake.
   doCheck = false;

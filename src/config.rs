@@ -4,6 +4,8 @@
 //! they are read from a file named here, from `$CREDENTIALS_DIRECTORY`, or from the variables that the
 //! tools of the field already use (`LIVEKIT_API_SECRET`, `OPENAI_API_KEY`).
 
+mod postgres;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::misspelt;
+
+pub use postgres::Postgres;
 
 /// Everything that a running Viva can be told.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -39,6 +43,8 @@ pub struct Config {
     pub tts: Tts,
     /// The language model; without a `base_url` or key the plan's own questions are asked as they are.
     pub llm: Llm,
+    /// The copy of the journal in PostgreSQL.
+    pub postgres: Postgres,
     /// What is logged.
     pub log: Log,
 }
@@ -57,6 +63,7 @@ impl Default for Config {
             stt: Stt::default(),
             tts: Tts::default(),
             llm: Llm::default(),
+            postgres: Postgres::default(),
             log: Log::default(),
         }
     }
@@ -339,7 +346,7 @@ impl Default for Log {
 
 /// Our own lines, and of the engine's parts what is wrong: they warn of every stray packet.
 const QUIET_DEPENDENCIES: &str = "info,livekit=warn,libwebrtc=warn,ort=warn,rtc=error,rtc_ice=error,rtc_dtls=error,\
-                                  rtc_srtp=error,rtc_sctp=error,rtc_interceptor=error";
+                                  rtc_srtp=error,rtc_sctp=error,rtc_interceptor=error,sqlx=error";
 
 /// A value that must not be shown: prints as `***`, compares and clones like the text it holds.
 #[derive(Clone, PartialEq, Eq)]
@@ -571,6 +578,9 @@ impl Config {
                 .as_ref()
                 .is_none_or(|u| u.starts_with("http://") || u.starts_with("https://"));
             check(good, key, "must start with http:// or https://")?;
+        }
+        if let Some((key, message)) = self.postgres.mistake() {
+            check(false, key, &message)?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ pub mod room;
 pub mod session;
 pub mod spawn;
 pub mod speech;
+pub mod sync;
 pub mod telemetry;
 pub mod voice;
 pub mod worker;

@@ -30,6 +30,13 @@ fn every_mistake_is_named_with_its_key() {
         "[http]\nlisten = \"8080\"",
         "state_directory = 3",
         "[log]\nfilter = \"viva=loud\"",
+        "[postgres]\nurl = \"mysql://viva@db/viva\"",
+        "[postgres]\nurl = \"postgresql://viva:hunter2@db/viva\"",
+        "[postgres]\nurl = \"postgresql://viva@db/viva?ssl_mode=require\"",
+        "[postgres]\nurl = \"postgresql://viva@db/viva?sslmode=yes\"",
+        "[postgres]\nurl = \"postgresql://viva@db\"",
+        "[postgres]\nschema = \"Viva\"",
+        "[postgres]\npool_size = 0",
         "[llm\nmodel = 1",
     ];
     let shown: Vec<String> = mistakes

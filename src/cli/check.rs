@@ -16,6 +16,7 @@ use crate::boot::components;
 use crate::config::{Config, Environment, Http};
 use crate::health::{Condition, Health, Need, Snapshot};
 use crate::provider::Reachability;
+use crate::sync::{self, Link, SchemaStanding};
 use crate::telemetry;
 use crate::worker;
 
@@ -123,6 +124,7 @@ async fn check(config: &Config, env: &Environment) -> Health {
             }
         }
     }
+    check_postgres(config, env, &health).await;
     let livekit = match config.livekit_key(env) {
         Err(error) => Err(error.to_string()),
         Ok(key) => worker::probe(&config.livekit.url, &key, LIVEKIT_LIMIT)
@@ -132,6 +134,26 @@ async fn check(config: &Config, env: &Environment) -> Health {
     let condition = livekit.map_or_else(Condition::Failed, |()| Condition::Ok);
     health.set("livekit", Need::Required, condition, &config.livekit.url);
     health
+}
+
+/// Looks at the database without changing anything in it; no row where there is to be no copy.
+async fn check_postgres(config: &Config, env: &Environment, health: &Health) {
+    let (condition, detail) = match Link::of(config, env) {
+        Ok(None) => return,
+        Err(error) => (Condition::Failed(error.to_string()), String::new()),
+        Ok(Some(link)) => {
+            let (condition, schema) = match sync::probe(&link).await {
+                Ok(SchemaStanding::Ours(version)) if version == sync::SCHEMA_VERSION => {
+                    (Condition::Ok, "")
+                }
+                Ok(SchemaStanding::Ours(_)) => (Condition::Ok, ", is migrated at the next start"),
+                Ok(SchemaStanding::Empty) => (Condition::Ok, ", is made at the next start"),
+                Err(error) => (Condition::Failed(error.to_string()), ""),
+            };
+            (condition, format!("{}{schema}", link.describe()))
+        }
+    };
+    health.set(sync::COMPONENT, Need::Optional, condition, detail);
 }
 
 fn server_of(what: &str) -> &'static str {

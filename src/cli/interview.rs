@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::style::line;
 use super::{report, runtime};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::interview::InterviewId;
-use crate::journal::{Journal, JournalError, JournalReader, Line, set_tombstones};
+use crate::journal::{Journal, JournalError, JournalReader, Line, set_tombstones, tombstones};
+use crate::sync::{self, Deletion, Link};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -31,12 +32,19 @@ enum Command {
         #[arg(required = true)]
         ids: Vec<InterviewId>,
     },
+    /// Tell which deletions are done everywhere, and which wait for another appliance to confirm.
+    Deletions {
+        /// JSON instead of a table: one array.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
-pub(super) fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args, config: &Config, env: &Environment) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Export { id } => export(config, &id),
         Command::Delete { ids } => runtime()?.block_on(delete(config, ids)),
+        Command::Deletions { json } => runtime()?.block_on(deletions(config, env, json)),
     }
 }
 
@@ -98,8 +106,62 @@ async fn delete(config: &Config, ids: Vec<InterviewId>) -> anyhow::Result<ExitCo
         }
         Err(error) => return Err(error.into()),
     }
+    if config.postgres.used_url().is_some() {
+        line(
+            "pending elsewhere: the service deletes them from PostgreSQL, `viva interview deletions` tells when every appliance has",
+        );
+    }
     if config.journal.litestream {
         line("Litestream's replica keeps them until its retention is over");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A deletion is done when no copy is left: not here, not in Postgres, not on another appliance.
+async fn deletions(config: &Config, env: &Environment, json: bool) -> anyhow::Result<ExitCode> {
+    let here = tombstones(&config.state_directory)?;
+    let mut deletions = match Link::of(config, env)? {
+        Some(link) => sync::deletions(&link).await?,
+        None => Vec::new(),
+    };
+    let has_copy = config.postgres.used_url().is_some();
+    let untold = here
+        .iter()
+        .filter(|id| !deletions.iter().any(|d| d.interview_id == id.as_str()));
+    let untold: Vec<Deletion> = untold
+        .map(|id| Deletion {
+            interview_id: id.as_str().to_owned(),
+            awaited: if has_copy {
+                vec!["PostgreSQL".to_owned()]
+            } else {
+                Vec::new()
+            },
+        })
+        .collect();
+    deletions.extend(untold);
+    // What is marked is deleted by the service within a minute.
+    let reader = JournalReader::open(&config.state_directory)?;
+    for deletion in &mut deletions {
+        let id = InterviewId::new(deletion.interview_id.as_str());
+        if let Ok(id) = id
+            && reader.head(&id)?.is_some()
+        {
+            deletion.awaited.insert(0, "this journal".to_owned());
+        }
+    }
+    if json {
+        line(serde_json::to_string_pretty(&deletions)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for deletion in &deletions {
+        let state = match deletion.awaited.as_slice() {
+            [] => "done".to_owned(),
+            awaited => format!("pending: {}", awaited.join(", ")),
+        };
+        line(format_args!("{}  {state}", deletion.interview_id));
+    }
+    if deletions.is_empty() {
+        line("nothing was deleted");
     }
     Ok(ExitCode::SUCCESS)
 }

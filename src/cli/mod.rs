@@ -150,7 +150,7 @@ fn run_with_settings(command: Command, source: Source) -> anyhow::Result<ExitCod
         Command::Drain(args) => drain::run(&args, &config),
         Command::Report(args) => report::run(args, &config),
         Command::Interviews(args) => interviews::run(args, &config),
-        Command::Interview(args) => interview::run(args, &config),
+        Command::Interview(args) => interview::run(args, &config, &source.env),
         Command::Journal(args) => journal::run(args, &config),
         Command::Models(args) => models::run(args, &config),
     }

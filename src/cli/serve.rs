@@ -1,5 +1,6 @@
 //! `viva serve`: registers with LiveKit and holds interviews until told to stop.
 
+mod beyond;
 mod follow;
 mod pulse;
 mod readings;
@@ -27,11 +28,13 @@ use crate::llm::Llm;
 use crate::session::{Conductor, Desk, IDENTITY, NAME};
 use crate::spawn::supervised;
 use crate::speech::{Stt, Tts};
+use crate::sync::Copier;
 use crate::telemetry;
 use crate::telemetry::traces::Traces;
 use crate::worker::token::{self, AgentIdentity};
 use crate::worker::{Worker, WorkerOptions};
 
+use beyond::copier;
 use follow::{Follower, note_worker};
 use readings::Sources;
 use reload::Reloader;
@@ -191,7 +194,9 @@ async fn serve(
         traces.started(&timeline.stages(), elapsed);
     }
     let traces = conductor.traces.clone();
-    let desk = Desk::new(conductor, terms, health.clone(), stop.clone());
+    let copier = copier(&config, env, &journal, &health);
+    let elsewhere = copier.as_ref().map(Copier::elsewhere).unwrap_or_default();
+    let desk = Desk::new(conductor, terms, health.clone(), stop.clone(), elsewhere);
     let options = WorkerOptions {
         url: config.livekit.url.clone(),
         key,
@@ -212,6 +217,7 @@ async fn serve(
         journal: journal.clone(),
         stt: engines.stt.clone(),
         tts: engines.tts.clone(),
+        sync: copier.as_ref().map(Copier::status),
     };
     let metrics: Metrics = Arc::new(move || sources.metrics());
     let http = supervised(
@@ -259,6 +265,11 @@ async fn serve(
             provider.warm().await;
         }
     });
+    if let Some(copier) = copier {
+        let (desk, slots) = (desk.clone(), worker.slots());
+        let copier = copier.going_on_with(move |live| desk.take_up(live, &slots));
+        supervised("postgres", copier.run(stop.clone()));
+    }
     // One task, of which both the end of the service and the watchdog want to know the end.
     let over = CancellationToken::new();
     let working = {

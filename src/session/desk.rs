@@ -17,6 +17,7 @@ use crate::interview::InterviewId;
 use crate::interview::plan::Plan;
 use crate::journal::InterviewRow;
 use crate::spawn::panic_text;
+use crate::sync::Elsewhere;
 use crate::voice::endpoint::EndpointSettings;
 use crate::worker::{Assignment, JobDesk, JobOffer, Slots, StatusError, Verdict};
 
@@ -59,6 +60,7 @@ struct Inner {
     terms: Mutex<Arc<Terms>>,
     health: Health,
     hand_over: CancellationToken,
+    elsewhere: Elsewhere,
     held: Mutex<HashMap<InterviewId, Held>>,
     sessions: TaskTracker,
 }
@@ -76,12 +78,14 @@ impl Desk {
         terms: Terms,
         health: Health,
         hand_over: CancellationToken,
+        elsewhere: Elsewhere,
     ) -> Self {
         Self(Arc::new(Inner {
             conductor: Arc::new(conductor),
             terms: Mutex::new(Arc::new(terms)),
             health,
             hand_over,
+            elsewhere,
             held: Mutex::default(),
             sessions: TaskTracker::new(),
         }))
@@ -174,6 +178,9 @@ impl Inner {
         };
         if self.held().contains_key(&id) {
             return Err(format!("interview {id} is being held already"));
+        }
+        if let Some(holder) = self.elsewhere.holder(&id) {
+            return Err(format!("interview {id} is held by {holder}"));
         }
         if self.hand_over.is_cancelled() {
             return Err("Viva is being stopped".into());

@@ -58,6 +58,8 @@ impl Service {
             .env("LIVEKIT_API_KEY", &livekit.key)
             .env("LIVEKIT_API_SECRET", &livekit.secret)
             .env("NO_COLOR", "1")
+            // It is nobody's interview.
+            .env("VIVA_POSTGRES__ENABLE", "false")
             .envs(extra.iter().map(|(k, v)| (*k, v.as_str())))
             .stdin(std::process::Stdio::null())
             .stdout(output.try_clone()?)

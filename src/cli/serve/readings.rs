@@ -10,6 +10,7 @@ use crate::health::{Condition, Health, Need, process};
 use crate::journal::Journal;
 use crate::provider::breaker::BreakerState;
 use crate::speech::chain::{EngineStatus, SttChain, TtsChain};
+use crate::sync::{KINDS, Phase, Standing, SyncStatus};
 use crate::worker::WorkerStatus;
 
 /// The parts that are looked at.
@@ -22,6 +23,8 @@ pub(super) struct Sources {
     pub(super) journal: Journal,
     pub(super) stt: Arc<SttChain>,
     pub(super) tts: Arc<TtsChain>,
+    /// Where interviews are copied to Postgres.
+    pub(super) sync: Option<SyncStatus>,
 }
 
 impl Sources {
@@ -31,6 +34,9 @@ impl Sources {
         self.boot(&mut readings);
         self.work(&mut readings);
         self.storage(&mut readings);
+        if let Some(status) = &self.sync {
+            copy(&mut readings, &status.now());
+        }
         machine(&mut readings);
         text(&readings)
     }
@@ -124,6 +130,61 @@ impl Sources {
             probe.events as f64,
         );
     }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "more events than f64 counts take centuries"
+)]
+fn copy(readings: &mut Readings, standing: &Standing) {
+    readings.gauge(
+        "viva_sync_lag_seconds",
+        "Age of the oldest event that is not in Postgres; 0 where all are",
+        ms_as_s(standing.lag_ms()),
+    );
+    readings.gauge(
+        "viva_sync_backlog_events",
+        "Events that are not in Postgres yet",
+        standing.backlog as f64,
+    );
+    readings.gauge(
+        "viva_sync_held_back_interviews",
+        "Interviews that are not copied, because they contradict what is in Postgres or can't be stored there",
+        standing.held_back as f64,
+    );
+    readings.gauge(
+        "viva_sync_deletions_pending",
+        "Deleted interviews that an appliance has not confirmed yet",
+        standing.burials_pending as f64,
+    );
+    readings.total(
+        "viva_sync_copied_events",
+        "Events that were sent to Postgres and are there",
+        standing.copied as f64,
+    );
+    readings.total(
+        "viva_sync_quarantined",
+        "Events that went into quarantine in Postgres",
+        standing.quarantined as f64,
+    );
+    readings.total(
+        "viva_sync_failures",
+        "Tries to copy that failed",
+        standing.failures as f64,
+    );
+    let failing = match &standing.phase {
+        Phase::Failing { kind, .. } => Some(*kind),
+        Phase::Connecting | Phase::Well => None,
+    };
+    let kinds = KINDS.iter().map(|kind| {
+        let labels = vec![("kind", (*kind).to_owned())];
+        (labels, f64::from(u8::from(failing == Some(*kind))))
+    });
+    readings.labelled(
+        "viva_sync_failing",
+        "1 at the kind of failure that keeps events from Postgres now",
+        kinds,
+    );
 }
 
 #[expect(

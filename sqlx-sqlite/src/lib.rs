@@ -1,0 +1,1 @@
+//! Nothing: the journal talks to SQLite through `rusqlite`, and sqlx talks to Postgres alone.
