@@ -5,6 +5,7 @@
 //! tools of the field already use (`LIVEKIT_API_SECRET`, `OPENAI_API_KEY`).
 
 mod postgres;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::misspelt;
 
 pub use postgres::Postgres;
+pub use webhook::Webhook;
 
 /// Everything that a running Viva can be told.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -45,6 +47,8 @@ pub struct Config {
     pub llm: Llm,
     /// The copy of the journal in PostgreSQL.
     pub postgres: Postgres,
+    /// Who is told that an interview is over.
+    pub webhook: Webhook,
     /// What is logged.
     pub log: Log,
 }
@@ -64,6 +68,7 @@ impl Default for Config {
             tts: Tts::default(),
             llm: Llm::default(),
             postgres: Postgres::default(),
+            webhook: Webhook::default(),
             log: Log::default(),
         }
     }
@@ -579,7 +584,8 @@ impl Config {
                 .is_none_or(|u| u.starts_with("http://") || u.starts_with("https://"));
             check(good, key, "must start with http:// or https://")?;
         }
-        if let Some((key, message)) = self.postgres.mistake() {
+        let mistakes = [self.postgres.mistake(), self.webhook.mistake()];
+        for (key, message) in mistakes.into_iter().flatten() {
             check(false, key, &message)?;
         }
         Ok(())

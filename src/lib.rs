@@ -22,4 +22,5 @@ pub mod speech;
 pub mod sync;
 pub mod telemetry;
 pub mod voice;
+pub mod webhook;
 pub mod worker;

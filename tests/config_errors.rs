@@ -37,6 +37,7 @@ fn every_mistake_is_named_with_its_key() {
         "[postgres]\nurl = \"postgresql://viva@db\"",
         "[postgres]\nschema = \"Viva\"",
         "[postgres]\npool_size = 0",
+        "[webhook]\nurl = \"platform.example.org/hook\"",
         "[llm\nmodel = 1",
     ];
     let shown: Vec<String> = mistakes

@@ -44,6 +44,10 @@ in
         message = "services.viva.postgres.createLocally does nothing without services.viva.postgres.enable.";
       }
       {
+        assertion = cfg.webhook.url != null -> cfg.webhook.secretFile != null;
+        message = "services.viva.webhook.url needs services.viva.webhook.secretFile: a receiver has to know who posts.";
+      }
+      {
         assertion = cfg.litestream.enable -> cfg.litestream.replica != { };
         message = "services.viva.litestream.enable needs services.viva.litestream.replica: where the copy goes.";
       }

@@ -6,6 +6,7 @@ lib.mapAttrsToList (name: file: "${name}:${file}") (
     {
       livekit-keys = cfg.livekit.keyFile;
       postgres-password = cfg.postgres.passwordFile;
+      webhook-secret = cfg.webhook.secretFile;
     }
     // lib.mapAttrs' (what: provider: lib.nameValuePair "${what}-key" provider.keyFile) cfg.providers
   )

@@ -74,6 +74,7 @@ in
             inherit (cfg.postgres) url;
           };
         })
+        (lib.mkIf (cfg.webhook.url != null) { webhook.url = cfg.webhook.url; })
         (lib.mkIf cfg.litestream.enable { journal.litestream = true; })
       ];
       files = { inherit checked plans; };

@@ -264,6 +264,16 @@ in
       };
     };
 
+    webhook = {
+      url = mkOption {
+        type = types.nullOr (types.strMatching "https?://.+");
+        default = null;
+        example = "https://platform.example.org/hooks/viva";
+        description = "Where it is posted that an interview is over, until it is acknowledged; null tells nobody.";
+      };
+      secretFile = secret "A file with the secret that signs what is posted, and nothing else.";
+    };
+
     monitoring.enable = lib.mkEnableOption ''
       Viva's scrape configuration and alert rules in the Prometheus of this machine, and its dashboard in the Grafana of
       this machine, where they are enabled

@@ -34,7 +34,7 @@ use crate::telemetry::traces::Traces;
 use crate::worker::token::{self, AgentIdentity};
 use crate::worker::{Worker, WorkerOptions};
 
-use beyond::copier;
+use beyond::{copier, webhook};
 use follow::{Follower, note_worker};
 use readings::Sources;
 use reload::Reloader;
@@ -196,6 +196,7 @@ async fn serve(
     let traces = conductor.traces.clone();
     let copier = copier(&config, env, &journal, &health);
     let elsewhere = copier.as_ref().map(Copier::elsewhere).unwrap_or_default();
+    let webhook = webhook(&config, env, &journal, &health);
     let desk = Desk::new(conductor, terms, health.clone(), stop.clone(), elsewhere);
     let options = WorkerOptions {
         url: config.livekit.url.clone(),
@@ -269,6 +270,9 @@ async fn serve(
         let (desk, slots) = (desk.clone(), worker.slots());
         let copier = copier.going_on_with(move |live| desk.take_up(live, &slots));
         supervised("postgres", copier.run(stop.clone()));
+    }
+    if let Some(webhook) = webhook {
+        supervised("webhook", webhook.run(stop.clone()));
     }
     // One task, of which both the end of the service and the watchdog want to know the end.
     let over = CancellationToken::new();

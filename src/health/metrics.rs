@@ -36,6 +36,7 @@ struct Counted {
     jobs: Family<Labels, Counter>,
     turn_stages: Family<Labels, Histogram, fn() -> Histogram>,
     provider_requests: Family<Labels, Counter>,
+    webhook_deliveries: Family<Labels, Counter>,
     commits: Histogram,
     event_loop_lag: Histogram,
     audio_lag: Histogram,
@@ -53,6 +54,7 @@ impl Counted {
             jobs: Family::default(),
             turn_stages: Family::new_with_constructor(turn_histogram),
             provider_requests: Family::default(),
+            webhook_deliveries: Family::default(),
             commits: Histogram::new(COMMIT_BUCKETS_S),
             event_loop_lag: Histogram::new(LAG_BUCKETS_S),
             audio_lag: Histogram::new(LAG_BUCKETS_S),
@@ -82,6 +84,11 @@ impl Counted {
             "viva_provider_requests",
             "Requests to a provider, by how they went",
             counted.provider_requests.clone(),
+        );
+        registry.register(
+            "viva_webhook_deliveries",
+            "Messages to the webhook, by how they went",
+            counted.webhook_deliveries.clone(),
         );
         registry.register(
             "viva_journal_commit_seconds",
@@ -138,6 +145,13 @@ pub fn provider_request(base_url: &str, is_ok: bool) {
         ("outcome", outcome.to_owned()),
     ];
     COUNTED.provider_requests.get_or_create(&labels).inc();
+}
+
+/// A message to the webhook was acknowledged, or not.
+pub fn webhook_delivery(is_ok: bool) {
+    let outcome = if is_ok { "ok" } else { "error" };
+    let labels = vec![("outcome", outcome.to_owned())];
+    COUNTED.webhook_deliveries.get_or_create(&labels).inc();
 }
 
 /// A transaction of the journal took so long.

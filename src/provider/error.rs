@@ -162,21 +162,24 @@ impl ProviderError {
 
     /// Names a failure of the connection; the innermost cause says most, and none of them holds the URL.
     pub(super) fn of_connection(base_url: &str, error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let reason = if error.is_timeout() {
-            "no connection in time".to_owned()
-        } else {
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(inner) = cause.source() {
-                cause = inner;
-            }
-            cause.to_string()
-        };
         Self::Unreachable {
             base_url: base_url.to_owned(),
-            reason,
+            reason: cause_of(error),
         }
     }
+}
+
+/// The innermost cause of a failed connection, without the URL.
+pub(crate) fn cause_of(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return "no connection in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// `retry-after-ms` or `retry-after` in seconds; a date is taken as no information.

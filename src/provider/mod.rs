@@ -23,6 +23,7 @@ mod tls;
 pub(crate) use api::{ApiClient, Expect, name_api_error};
 pub use breaker::{Breaker, BreakerState};
 pub use error::ProviderError;
+pub(crate) use error::cause_of;
 pub use probe::Reachability;
 pub(crate) use retry::{Limit, retrying};
 

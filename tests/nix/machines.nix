@@ -64,6 +64,10 @@ in
       module = viva { postgres.enable = true; };
       because = "services.viva.postgres.url";
     };
+    "a webhook that anybody could post to" = {
+      module = viva { webhook.url = "https://platform.example.org/hook"; };
+      because = "services.viva.webhook.secretFile";
+    };
     "a copy that goes nowhere" = {
       module = viva { litestream.enable = true; };
       because = "services.viva.litestream.replica";

@@ -60,6 +60,7 @@ impl Service {
             .env("NO_COLOR", "1")
             // It is nobody's interview.
             .env("VIVA_POSTGRES__ENABLE", "false")
+            .env("VIVA_WEBHOOK__ENABLE", "false")
             .envs(extra.iter().map(|(k, v)| (*k, v.as_str())))
             .stdin(std::process::Stdio::null())
             .stdout(output.try_clone()?)

@@ -1,9 +1,10 @@
-//! What is told beyond this machine: the copy in Postgres. That it can't be had stops nothing.
+//! What is told beyond this machine: the copy in Postgres and the webhook. That either can't be had stops nothing.
 
 use crate::config::{Config, Environment};
 use crate::health::{Condition, Health, Need};
 use crate::journal::Journal;
 use crate::sync::{self, Copier, Link};
+use crate::webhook::{self, Webhook};
 
 /// The copy in Postgres, if there is to be one. It connects to nothing yet.
 pub(super) fn copier(
@@ -24,4 +25,19 @@ pub(super) fn copier(
             None
         }
     }
+}
+
+/// Who is told that interviews are over, if somebody is.
+pub(super) fn webhook(
+    config: &Config,
+    env: &Environment,
+    journal: &Journal,
+    health: &Health,
+) -> Option<Webhook> {
+    Webhook::of(config, env, journal.clone(), health.clone()).unwrap_or_else(|error| {
+        tracing::error!("nobody is told that an interview is over: {error}");
+        let condition = Condition::Failed(error.to_string());
+        health.set(webhook::COMPONENT, Need::Optional, condition, "");
+        None
+    })
 }
