@@ -26,6 +26,10 @@
     enable = true;
     inherit instances;
     livekit.keyFile = "/etc/livekit-key";
+    postgres = {
+      enable = true;
+      createLocally = true;
+    };
     settings.interviews = {
       capacity = 4;
       default_plan = "demo";

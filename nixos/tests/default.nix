@@ -16,6 +16,7 @@ let
   tests = {
     interview = ./interview.nix;
     faults = ./faults.nix;
+    restore = ./restore.nix;
     switch = ./switch.nix;
   };
 

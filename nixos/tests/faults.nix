@@ -80,6 +80,27 @@ in
             "systemctl show --value --property StatusText viva.service | grep --quiet 'registered with'"
         )
 
+    def copied(interview):
+        query = f"SELECT count(*) FROM viva.interviews WHERE interview_id = '{interview}' AND ended_at IS NOT NULL"
+        command = f'runuser --user postgres -- psql --dbname viva --tuples-only --no-align --command "{query}"'
+        appliance.wait_until_succeeds(f"{command} | grep --quiet --line-regexp 1")
+
+
+    with subtest("without PostgreSQL interviews are held, and are copied when it comes and comes back"):
+        appliance.succeed("systemctl stop postgresql.service")
+        for unit in units:
+            before = process(unit)
+            appliance.succeed(f"systemctl restart {unit}")
+            wait_ready(unit)
+        candidate.wait_until_succeeds("candidate interview-uncopied 1")
+        appliance.succeed("systemctl start postgresql.service")
+        copied("uncopied")
+        candidate.execute("candidate interview-copied 2 >/tmp/copied.json 2>&1 &")
+        appliance.wait_until_succeeds(" || ".join(held.format(ports[unit]) for unit in units))
+        appliance.succeed("systemctl restart postgresql.service")
+        candidate.wait_until_succeeds("test -s /tmp/copied.json")
+        copied("copied")
+
     with subtest("after the machine lost its power, it is ready by itself"):
         appliance.crash()
         appliance.start()
