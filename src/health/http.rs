@@ -28,7 +28,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// Clients that are served at once; more wait to be accepted. A scraper and a few people need one each.
 const CONNECTIONS_MAX: usize = 64;
-/// For the head of a request, and for the wait before the next one: whoever says nothing makes room.
+/// For the head of a request: whoever says nothing makes room.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// For one connection in all, so that one who reads nothing is let go as well; a scraper connects anew.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(120);
@@ -90,18 +90,18 @@ async fn one(stream: TcpStream, app: Router, stop: CancellationToken) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT);
+        .header_read_timeout(HEAD_LIMIT)
+        // One request each, so that at the end a connection is either at work or has yet to say what it wants.
+        .keep_alive(false);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = tokio::time::sleep(CONNECTION_LIMIT) => return,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(GOODBYE_LIMIT, connection).await {
-                Ok(ended) => ended,
-                Err(_) => return,
-            }
-        }
+        // No graceful shutdown: it closes those that were accepted and have not been heard yet.
+        () = stop.cancelled() => match tokio::time::timeout(GOODBYE_LIMIT, connection).await {
+            Ok(ended) => ended,
+            Err(_) => return,
+        },
     };
     if let Err(error) = ended {
         tracing::debug!("a client's connection broke: {error}");

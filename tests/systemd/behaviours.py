@@ -296,8 +296,9 @@ def an_interview_goes_on_after_a_kill_in_the_same_room_as_the_same_participant()
         livekit("CreateRoom", name="interview-kept", departure_timeout=300)
 
         def interviewers():
+            # Its state is told once the interview has it, not only the room.
             there = livekit("ListParticipants", room="interview-kept").get("participants", [])
-            return [(participant["identity"], participant["sid"]) for participant in there if participant.get("state") == "ACTIVE"]
+            return [(one["identity"], one["sid"]) for one in there if one.get("state") == "ACTIVE" and "lk.agent.state" in one.get("attributes", {})]
 
         wait(lambda: len(interviewers()) == 1, LIVEKIT_S_MAX, "the interviewer is in the room")
         [(identity, first)] = interviewers()
