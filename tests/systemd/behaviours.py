@@ -296,9 +296,9 @@ def an_interview_goes_on_after_a_kill_in_the_same_room_as_the_same_participant()
         livekit("CreateRoom", name="interview-kept", departure_timeout=300)
 
         def interviewers():
-            # Its state is told once the interview has it, not only the room.
+            # With its voice, which is published once it is all there.
             there = livekit("ListParticipants", room="interview-kept").get("participants", [])
-            return [(one["identity"], one["sid"]) for one in there if one.get("state") == "ACTIVE" and "lk.agent.state" in one.get("attributes", {})]
+            return [(one["identity"], one["sid"]) for one in there if one.get("state") == "ACTIVE" and one.get("tracks")]
 
         wait(lambda: len(interviewers()) == 1, LIVEKIT_S_MAX, "the interviewer is in the room")
         [(identity, first)] = interviewers()
