@@ -4,11 +4,17 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::{JournalError, LOCK_FILE};
 
 /// A process id has at most so many digits; whatever else is in the file is not one.
 const HOLDER_BYTES_MAX: u64 = 20;
+/// A child that was just made has every open file of its parent until it has become its own program: so long after a
+/// process has let go or died, the lock may still seem to be held.
+const LOCK_LIMIT: Duration = Duration::from_millis(250);
+/// Between two tries.
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Held as long as this value lives; the kernel lets go of it when the process dies.
 #[derive(Debug)]
@@ -31,15 +37,21 @@ impl WriterLock {
             .mode(0o600)
             .open(&path)
             .map_err(unwritable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(JournalError::InUse {
-                    directory: directory.to_owned(),
-                    holder: holder(&mut file),
-                });
+        let until = Instant::now() + LOCK_LIMIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(LOCK_AGAIN);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(JournalError::InUse {
+                        directory: directory.to_owned(),
+                        holder: holder(&mut file),
+                    });
+                }
+                Err(TryLockError::Error(e)) => return Err(unwritable(e)),
             }
-            Err(TryLockError::Error(e)) => return Err(unwritable(e)),
         }
         // For the message to others alone: on a full disk the lock holds all the same.
         let _ = file
