@@ -67,9 +67,11 @@ impl LiveKitServer {
         );
         let directory = tempfile::tempdir()
             .map_err(|e| format!("no temporary directory for livekit-server: {e}"))?;
+        // Loopback is all that every machine has: a server that offers another interface's address as 127.0.0.1 is not
+        // reached there over TCP.
         let config = format!(
             "port: {port}\nbind_addresses: [\"127.0.0.1\"]\n\
-             rtc:\n  node_ip: 127.0.0.1\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n{rtc}\
+             rtc:\n  node_ip: 127.0.0.1\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n  interfaces:\n    includes: [lo]\n  enable_loopback_candidate: true\n{rtc}\
              keys:\n  {key}: {secret}\nlogging:\n  level: debug\n"
         );
         std::fs::write(directory.path().join("livekit.yaml"), config)
