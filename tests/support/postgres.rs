@@ -361,6 +361,52 @@ impl Drop for Postgres {
     }
 }
 
+/// A disk of one megabyte that any user may write to; gone when it is dropped.
+pub struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Mounts it; only root may.
+    pub fn mount() -> Option<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("viva-disk-")
+            .tempdir_in("/tmp")
+            .expect("a mount point");
+        let disk = Self(directory);
+        disk.run(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=1m,mode=0777", "viva-test"],
+        )
+        .then_some(disk)
+    }
+
+    pub fn path(&self) -> String {
+        self.0.path().display().to_string()
+    }
+
+    /// There is room from now on.
+    pub fn enlarge(&self) {
+        let done = self.run("mount", &["-o", "remount,size=256m"]);
+        assert!(done, "the disk is made larger");
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> bool {
+        let status = Command::new(program)
+            .args(arguments)
+            .arg(self.0.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Where it was not mounted there is nothing to take away.
+        self.run("umount", &["--lazy"]);
+    }
+}
+
 /// Where the server's programs are: on the path, or where Debian puts them.
 fn binaries() -> PathBuf {
     let on_path = std::env::var_os("PATH").and_then(|path| {
