@@ -20,7 +20,7 @@ use viva::interview::event::{EndReason, Hearing, Role};
 use viva::interview::plan::Plan;
 use viva::interview::{Event, InterviewId, Recorded};
 use viva::journal::{Journal, JournalReader, NewInterview};
-use viva::sync::{Copier, Link, SyncStatus};
+use viva::sync::{Appliance, Copier, Link, SyncStatus};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -64,7 +64,8 @@ async fn measure(directory: &Path, url: &str, events: u64) -> Result<(), Failure
     config.postgres.schema = SCHEMA.into();
     let link = Link::of(&config, &Environment::of_process())?.ok_or("no database")?;
     let health = Health::new(Timeline::start());
-    let copier = Copier::new(link, journal.clone(), directory.to_owned(), health);
+    let mine = Appliance::of(directory, "APIexample");
+    let copier = Copier::new(link, journal.clone(), directory.to_owned(), mine, health);
     let (status, stop) = (copier.status(), CancellationToken::new());
     let copying = tokio::spawn(copier.run(stop.clone()));
     let begun = Instant::now();

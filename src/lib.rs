@@ -3,8 +3,10 @@
 //! An interview is a state machine without I/O ([`interview`]); everything that touches the world is a thin
 //! shell around it. `docs/architecture.md` has the map.
 
+mod backoff;
 pub mod boot;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod health;
 pub mod interview;

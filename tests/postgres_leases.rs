@@ -26,6 +26,7 @@ use postgres::{LIMIT, Postgres};
 use service::Service;
 use viva::config::Environment;
 use viva::journal::Journal;
+use viva::sync::Holding;
 
 #[tokio::test]
 async fn an_interview_is_leased_while_it_goes_on_and_no_longer() {
@@ -53,28 +54,60 @@ async fn an_interview_is_leased_while_it_goes_on_and_no_longer() {
         &env,
         &other_journal,
     );
-    wait_until(|| {
-        other
-            .elsewhere
-            .holder(&id("x"))
-            .is_some_and(|holder| holder.ends_with("/a"))
-    })
-    .await;
+    let held_by_a = |holding| matches!(holding, Some(Holding::Conducted(by)) if by.ends_with("/a"));
+    wait_until(|| held_by_a(other.elsewhere.holding(&id("x")))).await;
     assert_eq!(
-        one.elsewhere.holder(&id("x")),
+        one.elsewhere.holding(&id("x")),
         None,
         "it does not lose it to the later one"
     );
-    // One that is gone holds it until the lease ends, by the clock of the database.
+    // One that is gone holds it until the lease ends, by the clock of the database. After that it is nobody's until
+    // somebody has taken it over.
     one.stop().await;
     postgres.psql_in("viva", "UPDATE viva.leases SET expires_at = now()");
-    wait_until(|| other.elsewhere.holder(&id("x")).is_none()).await;
-    postgres
-        .wait_for("SELECT count(*) FROM leases WHERE appliance LIKE '%/b'", 1)
-        .await;
-    append(&other_journal, &id("x"), vec![ended(1)]).await;
-    postgres.wait_for("SELECT count(*) FROM leases", 0).await;
+    wait_until(|| {
+        matches!(
+            other.elsewhere.holding(&id("x")),
+            Some(Holding::Abandoned(_))
+        )
+    })
+    .await;
     other.stop().await;
+    // When it is over, so is the lease.
+    let one = Copying::start(
+        &config(&directory.path().join("a"), &postgres.url()),
+        &env,
+        &journal,
+    );
+    postgres
+        .wait_for("SELECT count(*) FROM leases WHERE expires_at > now()", 1)
+        .await;
+    append(&journal, &id("x"), vec![ended(2)]).await;
+    postgres.wait_for("SELECT count(*) FROM leases", 0).await;
+    one.stop().await;
+}
+
+#[tokio::test]
+async fn an_interview_has_its_lease_from_its_first_event_on() {
+    let (postgres, directory) = (Postgres::start(&[]), tempfile::tempdir().unwrap());
+    let journal = Journal::open(directory.path()).unwrap();
+    let config = config(directory.path(), &postgres.url());
+    let copying = Copying::start(&config, &Environment::default(), &journal);
+    copying
+        .wait_until("the schema", |now| now.phase == viva::sync::Phase::Well)
+        .await;
+    begin(&journal, &["x"]).await;
+    append(&journal, &id("x"), vec![joined(1)]).await;
+    postgres
+        .wait_for("SELECT count(*) FROM interviews", 1)
+        .await;
+    assert_eq!(
+        postgres
+            .count("SELECT count(*) FROM leases WHERE livekit = 'APItest' AND expires_at > now()")
+            .await,
+        1
+    );
+    copying.stop().await;
 }
 
 async fn wait_until(reached: impl Fn() -> bool) {

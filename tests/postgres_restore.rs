@@ -14,6 +14,7 @@ mod journal_support;
 mod postgres;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use copying::{Copying, append, assert_copied, begin, config};
 use journal_support::{ended, id, joined};
@@ -23,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 use viva::boot::Timeline;
 use viva::config::Environment;
 use viva::health::Health;
-use viva::journal::{JOURNAL_FILE, Journal, JournalReader, RESTORED_CAUSE};
-use viva::sync::{Copier, Link};
+use viva::interview::InterviewId;
+use viva::journal::{InterviewRow, JOURNAL_FILE, Journal, JournalReader, RESTORED_CAUSE};
+use viva::sync::{Appliance, Copier, Link, Successor};
 
 /// A state directory as it is after `keep` was put in the place of all that was there.
 fn put_back(directory: &Path, kept: &Path) {
@@ -67,6 +69,25 @@ async fn with_more_there(postgres: &Postgres, directory: &Path, kept: &Path) {
     journal.close().await.unwrap();
 }
 
+/// Tells which interviews are to be gone on with.
+#[derive(Debug)]
+struct Desk(mpsc::Sender<Vec<String>>);
+
+impl Successor for Desk {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn take_up(&self, live: Vec<InterviewRow>) {
+        let ids = live.iter().map(|row| row.id.as_str().to_owned());
+        self.0.try_send(ids.collect()).unwrap();
+    }
+
+    fn superseded(&self, id: &InterviewId, by: &str) {
+        panic!("{id} is nobody else's, not even {by}'s");
+    }
+}
+
 #[tokio::test]
 async fn a_restored_journal_gets_what_it_lacks_and_goes_on() {
     let (postgres, directory) = (Postgres::start(&[]), tempfile::tempdir().unwrap());
@@ -89,11 +110,15 @@ async fn a_restored_journal_gets_what_it_lacks_and_goes_on() {
     let link = Link::of(&config, &Environment::default()).unwrap().unwrap();
     let (taken, mut taking) = mpsc::channel(10);
     let health = Health::new(Timeline::start());
-    let copier = Copier::new(link, journal.clone(), directory.path().to_owned(), health)
-        .going_on_with(move |rows| {
-            let ids = rows.iter().map(|row| row.id.as_str().to_owned());
-            taken.try_send(ids.collect::<Vec<_>>()).unwrap();
-        });
+    let mine = Appliance::of(directory.path(), "APItest");
+    let copier = Copier::new(
+        link,
+        journal.clone(),
+        directory.path().to_owned(),
+        mine,
+        health,
+    )
+    .succeeded_by(Arc::new(Desk(taken)));
     let stop = CancellationToken::new();
     let running = tokio::spawn(copier.run(stop.clone()));
     let mut went_on = tokio::time::timeout(LIMIT, taking.recv())

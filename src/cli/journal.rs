@@ -261,7 +261,7 @@ impl Import {
             ));
             self.refused.insert(id.clone());
         }
-        match self.journal.arrive(arrival, super::unix_ms()).await {
+        match self.journal.arrive(arrival, crate::clock::unix_ms()).await {
             Ok(arrived) => {
                 self.interviews += 1;
                 self.added += arrived.added;

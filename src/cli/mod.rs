@@ -170,14 +170,6 @@ fn fail(error: &(dyn std::error::Error + 'static)) {
     style::error(&message);
 }
 
-/// The wall clock; before 1970 it is 1970.
-fn unix_ms() -> u64 {
-    let since_1970 = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The runtime of everything that is not media: few threads, since none of them computes.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()

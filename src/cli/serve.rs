@@ -28,13 +28,13 @@ use crate::llm::Llm;
 use crate::session::{Conductor, Desk, IDENTITY, NAME};
 use crate::spawn::supervised;
 use crate::speech::{Stt, Tts};
-use crate::sync::Copier;
+use crate::sync::{Claimer, Copier};
 use crate::telemetry;
 use crate::telemetry::traces::Traces;
 use crate::worker::token::{self, AgentIdentity};
 use crate::worker::{Worker, WorkerOptions};
 
-use beyond::{copier, webhook};
+use beyond::{Here, Shared, shared, webhook};
 use follow::{Follower, note_worker};
 use readings::Sources;
 use reload::Reloader;
@@ -171,6 +171,14 @@ async fn serve(
     let draining = stop.child_token();
     let address = listener.local_addr()?;
     let terms = reload::terms(&config, plans);
+    let (copier, arbiter) = match shared(&config, env, &key, &journal, &health) {
+        Some(Shared { copier, arbiter }) => (Some(copier), arbiter),
+        None => (None, None),
+    };
+    // Somebody else may conduct by now what this appliance conducted: only after a time that is long enough for that.
+    let asks_first = arbiter
+        .as_ref()
+        .is_some_and(|arbiter| !arbiter.tenure_holds(&config.state_directory));
     let conductor = Conductor {
         journal: journal.clone(),
         vad: vad.clone(),
@@ -187,6 +195,7 @@ async fn serve(
             metadata: String::new(),
             attributes: token::named(&config.livekit.agent_name).collect(),
         },
+        arbiter: arbiter.clone(),
     };
     log_choice(&conductor, engines.llm.as_deref());
     if let Some(traces) = &conductor.traces {
@@ -194,7 +203,6 @@ async fn serve(
         traces.started(&timeline.stages(), elapsed);
     }
     let traces = conductor.traces.clone();
-    let copier = copier(&config, env, &journal, &health);
     let elsewhere = copier.as_ref().map(Copier::elsewhere).unwrap_or_default();
     let webhook = webhook(&config, env, &journal, &health);
     let desk = Desk::new(conductor, terms, health.clone(), stop.clone(), elsewhere);
@@ -207,7 +215,7 @@ async fn serve(
     };
     let worker = Worker::new(options, Arc::new(desk.clone()))?;
     note_worker(&health, &config.livekit.url, &worker.status().borrow());
-    desk.take_up(live, &worker.slots());
+    desk.take_up(live, &worker.slots(), asks_first);
     health.set("configuration", Need::Optional, Condition::Ok, "");
 
     let sources = Sources {
@@ -266,10 +274,19 @@ async fn serve(
             provider.warm().await;
         }
     });
+    let here = Here {
+        desk: desk.clone(),
+        slots: worker.slots(),
+        draining: draining.clone(),
+    };
     if let Some(copier) = copier {
-        let (desk, slots) = (desk.clone(), worker.slots());
-        let copier = copier.going_on_with(move |live| desk.take_up(live, &slots));
+        let copier = copier.succeeded_by(Arc::new(here.clone()));
         supervised("postgres", copier.run(stop.clone()));
+    }
+    if let Some(arbiter) = arbiter {
+        let directory = config.state_directory.clone();
+        let claimer = Claimer::new(arbiter, journal.clone(), directory, Arc::new(here));
+        supervised("takeover", claimer.run(draining.clone()));
     }
     if let Some(webhook) = webhook {
         supervised("webhook", webhook.run(stop.clone()));

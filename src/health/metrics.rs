@@ -33,6 +33,7 @@ struct Counted {
     registry: Registry,
     started: Counter,
     ended: Family<Labels, Counter>,
+    taken_over: Counter,
     jobs: Family<Labels, Counter>,
     turn_stages: Family<Labels, Histogram, fn() -> Histogram>,
     provider_requests: Family<Labels, Counter>,
@@ -51,6 +52,7 @@ impl Counted {
         let counted = Self {
             started: Counter::default(),
             ended: Family::default(),
+            taken_over: Counter::default(),
             jobs: Family::default(),
             turn_stages: Family::new_with_constructor(turn_histogram),
             provider_requests: Family::default(),
@@ -69,6 +71,11 @@ impl Counted {
             "viva_interviews_ended",
             "Interviews that came to an end, by how",
             counted.ended.clone(),
+        );
+        registry.register(
+            "viva_interviews_taken_over",
+            "Interviews that were taken over from an appliance that is gone",
+            counted.taken_over.clone(),
         );
         registry.register(
             "viva_jobs",
@@ -121,6 +128,11 @@ pub fn interview_started() {
 pub fn interview_ended(reason: &str) {
     let labels = vec![("reason", reason.to_owned())];
     COUNTED.ended.get_or_create(&labels).inc();
+}
+
+/// An interview of an appliance that is gone is gone on with here.
+pub fn interview_taken_over() {
+    COUNTED.taken_over.inc();
 }
 
 /// LiveKit's offer was answered.

@@ -9,9 +9,9 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::JournalError;
-use super::migrate::unix_ms;
 use super::open::opening;
 use super::write::Heads;
+use crate::clock::unix_ms;
 use crate::interview::InterviewId;
 
 /// The directory of the copies, in the state directory.

@@ -32,13 +32,13 @@ pub(super) fn erase(
     Ok(erased)
 }
 
-/// Interviews that are over since before a moment.
+/// Interviews that are over since before a moment, or that were set aside then: somebody else may have ended those.
 pub(super) fn ended_before(
     connection: &Connection,
     unix_ms: u64,
 ) -> rusqlite::Result<Vec<InterviewId>> {
     connection
-        .prepare("SELECT id FROM interviews WHERE ended_at_unix_ms < ?1 ORDER BY id")?
+        .prepare("SELECT id FROM interviews WHERE coalesce(ended_at_unix_ms, set_aside_at_unix_ms) < ?1 ORDER BY id")?
         .query_map([unix_ms], |row| super::rows::interview_id(row, 0))?
         .collect()
 }

@@ -1,13 +1,13 @@
 //! Brings the file to this release's schema, after a copy of it was kept.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use sha2::{Digest, Sha256};
 
 use super::open::{APPLICATION_ID, opening};
 use super::{JournalError, copies};
+use crate::clock::unix_ms;
 
 struct Migration {
     name: &'static str,
@@ -110,11 +110,4 @@ fn is_same(
 
 fn digest(migration: &Migration) -> [u8; 32] {
     Sha256::digest(migration.sql.as_bytes()).into()
-}
-
-/// The wall clock; before 1970 it is 1970.
-pub(super) fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(0))
 }

@@ -52,6 +52,8 @@ use writer::{Command, Reply, Writer};
 pub const JOURNAL_FILE: &str = "journal.sqlite3";
 /// The file whose lock says that a process writes the journal.
 pub const LOCK_FILE: &str = "journal.lock";
+/// Why an interview that another appliance goes on with is set aside.
+pub const REPLACED_CAUSE: &str = "another appliance goes on with it";
 /// Writes that wait for the disk. Each session has one or two under way; a queue this long means that the
 /// disk stands still, and waiting longer would not help.
 pub const QUEUE_MAX: usize = 1024;

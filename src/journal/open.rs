@@ -11,11 +11,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 use super::ballast::Ballast;
 use super::erase::erase;
 use super::lock::WriterLock;
-use super::migrate::{META_SCHEMA, SCHEMA, migrate, unix_ms};
+use super::migrate::{META_SCHEMA, SCHEMA, migrate};
 use super::tombstones::Tombstones;
 use super::witness::{Doubt, Marker, Unsettled, doubt, settle};
 use super::write::Heads;
 use super::{JOURNAL_FILE, JournalError, JournalOptions, copies};
+use crate::clock::unix_ms;
 
 /// "VIVA": tells the journal from other programs' databases.
 pub(super) const APPLICATION_ID: i64 = 0x5649_5641;

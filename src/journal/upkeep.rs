@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use super::migrate::unix_ms;
 use super::{Journal, JournalError};
+use crate::clock::unix_ms;
 
 /// `viva interview delete` promises this.
 const BURY_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,20 +1,30 @@
 //! What clients in the room are shown: transcripts as text streams, the agent's state as an attribute.
 //!
 //! A client finds what LiveKit's own agents give it: topic `lk.transcription` with `lk.segment_id`,
-//! `lk.transcription_final` and `lk.transcribed_track_id`, and the attribute `lk.agent.state`.
+//! `lk.transcription_final` and `lk.transcribed_track_id`, and the attribute `lk.agent.state`. Appliances that could take an
+//! interview over find the attribute `viva.heartbeat`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use livekit::SendTextOptions;
 use livekit::prelude::*;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock::unix_ms;
+use crate::worker::presence::{self, HEARTBEAT};
 
 /// Announcements that may wait; a turn makes about four.
 const QUEUE_MAX: usize = 64;
 
 /// Time for one announcement to be on its way: a room that is reconnecting must not hold the next ones for ever.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
+
+/// So often a heartbeat is shown, where there is one: a few of them fit into the time after which an interviewer without
+/// one is taken for dead.
+pub const BEAT_EVERY: Duration = Duration::from_secs(5);
 
 const TOPIC: &str = "lk.transcription";
 
@@ -84,10 +94,15 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// Starts the task that sends as `participant`, whose track is `own_track`.
-    pub fn start(participant: LocalParticipant, own_track: String) -> Self {
+    /// Starts the task that sends as `participant`, whose track is `own_track`, and that shows a heartbeat of `holder`
+    /// for as long as it runs.
+    pub fn start(
+        participant: LocalParticipant,
+        own_track: String,
+        holder: Option<Arc<str>>,
+    ) -> Self {
         let (announcer, inbox) = Self::channel();
-        crate::spawn::supervised("announcer", run(participant, own_track, inbox));
+        crate::spawn::supervised("announcer", run(participant, own_track, holder, inbox));
         announcer
     }
 
@@ -118,25 +133,37 @@ impl Announcer {
 async fn run(
     participant: LocalParticipant,
     own_track: String,
+    holder: Option<Arc<str>>,
     mut inbox: mpsc::Receiver<Announcement>,
 ) {
-    while let Some(announcement) = inbox.recv().await {
-        let sent = match announcement {
-            Announcement::Line(line) => {
-                tokio::time::timeout(SEND_LIMIT, send_line(&participant, &own_track, line)).await
+    let mut beats = tokio::time::interval(BEAT_EVERY);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            announcement = inbox.recv() => match announcement {
+                Some(Announcement::Line(line)) => {
+                    limited(send_line(&participant, &own_track, line)).await;
+                }
+                Some(Announcement::State(state)) => limited(send_state(&participant, state)).await,
+                None => return,
+            },
+            _ = beats.tick(), if holder.is_some() => {
+                let beat = presence::beat(holder.as_deref().unwrap_or_default(), unix_ms() / 1000);
+                limited(set(&participant, HEARTBEAT, &beat)).await;
             }
-            Announcement::State(state) => {
-                tokio::time::timeout(SEND_LIMIT, send_state(&participant, state)).await
-            }
-        };
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(cause)) => tracing::warn!("an announcement did not reach the room: {cause}"),
-            Err(_) => tracing::warn!(
-                "an announcement did not reach the room within {} s",
-                SEND_LIMIT.as_secs()
-            ),
         }
+    }
+}
+
+/// The page is told, or its loss is logged, within the limit.
+async fn limited(sending: impl Future<Output = Result<(), String>>) {
+    match tokio::time::timeout(SEND_LIMIT, sending).await {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => tracing::warn!("an announcement did not reach the room: {cause}"),
+        Err(_) => tracing::warn!(
+            "an announcement did not reach the room within {} s",
+            SEND_LIMIT.as_secs()
+        ),
     }
 }
 
@@ -170,9 +197,13 @@ async fn send_line(
 }
 
 async fn send_state(participant: &LocalParticipant, state: AgentState) -> Result<(), String> {
-    let attributes = HashMap::from([("lk.agent.state".to_owned(), state.as_str().to_owned())]);
+    set(participant, "lk.agent.state", state.as_str()).await
+}
+
+/// Sets one attribute; the others stay.
+async fn set(participant: &LocalParticipant, name: &str, value: &str) -> Result<(), String> {
     participant
-        .set_attributes(attributes)
+        .set_attributes(HashMap::from([(name.to_owned(), value.to_owned())]))
         .await
         .map_err(|e| e.to_string())
 }

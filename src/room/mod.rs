@@ -4,6 +4,6 @@ mod announce;
 mod candidate;
 mod joined;
 
-pub use announce::{AgentState, Announcement, Announcer, Author, Line};
+pub use announce::{AgentState, Announcement, Announcer, Author, BEAT_EVERY, Line};
 pub use candidate::{CandidateChooser, Kind};
 pub use joined::{JoinError, JoinedRoom, RoomNews};

@@ -6,28 +6,40 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::live::{Faculties, Parting, Session, Stops, unix_ms};
+use super::live::{Faculties, Parting, Session, Stops};
 use super::venue::LiveKitVenue;
+use crate::backoff::Backoff;
+use crate::clock::unix_ms;
 use crate::config::{LiveKitKey, Secret};
 use crate::interview::event::EndReason;
 use crate::interview::mind::Mind;
 use crate::interview::plan::{Plan, PlanError};
 use crate::interview::{Input, InterviewId, State};
-use crate::journal::{InterviewRow, Journal, JournalError, NewInterview, TakenUp};
+use crate::journal::{InterviewRow, Journal, JournalError, NewInterview, REPLACED_CAUSE, TakenUp};
 use crate::llm::Llm;
 use crate::room::{Announcer, CandidateChooser, JoinError, JoinedRoom};
 use crate::spawn::supervised;
 use crate::speech::{Stt, Tts};
+use crate::sync::{Arbiter, Leased};
 use crate::telemetry::traces::Traces;
 use crate::voice::endpoint::EndpointSettings;
 use crate::voice::playout::{Playout, playout};
 use crate::voice::vad::VadEngine;
-use crate::worker::Backoff;
 use crate::worker::token::{self, AgentIdentity, TokenError};
 
 /// A room that was lost is tried again for this long: longer than a server takes to restart and a cut that a person waits
 /// out, shorter than LiveKit keeps an empty room whose departure time-out is set as `docs/operations.md` says.
 const REJOIN_LIMIT: Duration = Duration::from_secs(180);
+
+/// Before a room that could not be joined is tried again.
+const REJOIN_FIRST: Duration = Duration::from_millis(250);
+
+/// At most: somebody waits there.
+const REJOIN_MAX: Duration = Duration::from_secs(5);
+
+/// An appliance that was thrown out of the room and has the lease comes back so often; then something else uses our
+/// identity, which no lease can help against.
+const COMEBACKS_MAX: u32 = 3;
 
 /// An interview that was taken up and is still held after this long did not kill its process.
 const STOOD_AFTER: Duration = Duration::from_secs(30);
@@ -58,6 +70,8 @@ pub struct Conductor {
     pub livekit_key: LiveKitKey,
     /// Who we are in a room.
     pub agent: AgentIdentity,
+    /// Who may conduct an interview, where other appliances could.
+    pub arbiter: Option<Arbiter>,
 }
 
 /// An interview to be held.
@@ -189,7 +203,10 @@ impl Conductor {
         let door = self.minted_door(interview.room, candidate)?;
         let place = match self.join(door.clone()).await {
             Ok(place) => place,
-            Err(error) => match self.rejoin(&id, &mut session, door, error, &stops).await? {
+            Err(error) => match self
+                .rejoin(&id, &mut session, door, error, &stops, false)
+                .await?
+            {
                 Ok(place) => place,
                 Err(outcome) => {
                     leaving(&outcome).await;
@@ -214,8 +231,10 @@ impl Conductor {
             .endpointing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let holder: Option<Arc<str>> = self.arbiter.as_ref().map(|arbiter| arbiter.tag().into());
+        let mut comebacks = 0;
         loop {
-            let announcer = Announcer::start(room.participant(), room.own_track());
+            let announcer = Announcer::start(room.participant(), room.own_track(), holder.clone());
             let mut venue = LiveKitVenue {
                 room,
                 vad: self.vad.clone(),
@@ -224,45 +243,97 @@ impl Conductor {
             };
             let parting = session.stay(&mut venue, announcer, mouth, &stops).await;
             let LiveKitVenue { room: left, .. } = venue;
-            match parting {
+            let door = self.minted_door(left.name(), left.candidate())?;
+            let cause = match parting.map_err(|source| journal_error(&id, source)) {
                 Ok(Parting::Ended(reason)) => {
                     let outcome = Outcome::Ended(reason);
                     leaving(&outcome).await;
                     left.leave().await;
                     return Ok(outcome);
                 }
-                Ok(Parting::Replaced | Parting::HandedOver) => {
+                Ok(Parting::HandedOver) => {
                     stood_by(&self.journal, &id).await;
                     // Whoever joins under our identity takes our place without a moment in which nobody is there.
                     leaving(&Outcome::HandedOver).await;
                     left.abandon();
                     return Ok(Outcome::HandedOver);
                 }
-                Ok(Parting::Lost { cause }) => {
-                    tracing::warn!(interview_id = %id, "the room is lost and joined again: {cause}");
-                    let door = self.minted_door(left.name(), left.candidate())?;
-                    supervised("leave a lost room", left.leave());
-                    session
-                        .input(Input::Resumed)
-                        .await
-                        .map_err(|source| journal_error(&id, source))?;
-                    let lost = JoinError::Refused {
-                        room: door.room.clone(),
-                        cause,
-                    };
-                    match self.rejoin(&id, &mut session, door, lost, &stops).await? {
-                        Ok((joined, mouthpiece)) => (room, mouth) = (joined, mouthpiece),
-                        Err(outcome) => {
-                            leaving(&outcome).await;
-                            return Ok(outcome);
-                        }
+                Ok(Parting::Replaced) => {
+                    comebacks += 1;
+                    if comebacks > COMEBACKS_MAX || !self.is_leased_here(&id).await {
+                        leaving(&Outcome::HandedOver).await;
+                        left.leave().await;
+                        return Ok(Outcome::HandedOver);
                     }
+                    "somebody else took our place in it, and the lease is ours".to_owned()
                 }
-                Err(source) => {
+                Ok(Parting::Lost { cause } | Parting::StoodStill { cause }) => cause,
+                Err(error) => {
                     left.leave().await;
-                    return Err(journal_error(&id, source));
+                    return Err(error);
+                }
+            };
+            tracing::warn!(interview_id = %id, "the room is left and joined again: {cause}");
+            supervised("leave a lost room", left.leave());
+            let lost = JoinError::Refused {
+                room: door.room.clone(),
+                cause,
+            };
+            match self
+                .rejoin(&id, &mut session, door, lost, &stops, true)
+                .await?
+            {
+                Ok((joined, mouthpiece)) => (room, mouth) = (joined, mouthpiece),
+                Err(outcome) => {
+                    leaving(&outcome).await;
+                    return Ok(outcome);
                 }
             }
+        }
+    }
+
+    /// Whether Postgres says that the interview is ours, to one that was thrown out of its room. If it is another
+    /// appliance's, it is set aside here.
+    async fn is_leased_here(&self, id: &InterviewId) -> bool {
+        let Some(arbiter) = &self.arbiter else {
+            return false;
+        };
+        match arbiter.leased(id).await {
+            Ok(Leased::Here) => true,
+            Ok(Leased::Elsewhere(appliance)) => {
+                self.give_up(id, &appliance).await;
+                false
+            }
+            Ok(Leased::Nowhere) => false,
+            Err(error) => {
+                tracing::warn!(interview_id = %id, "somebody else took our place in the room and keeps it: {error}");
+                false
+            }
+        }
+    }
+
+    /// Sets an interview of before aside if another appliance conducts it by now. Waits for whoever can say so.
+    pub(super) async fn is_elsewhere(&self, id: &InterviewId, room: &str) -> bool {
+        let Some(arbiter) = &self.arbiter else {
+            return false;
+        };
+        match arbiter.holder(id, room).await {
+            Some(appliance) => {
+                self.give_up(id, &appliance).await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Writes that another appliance goes on with it: no process here takes it up any more.
+    pub(super) async fn give_up(&self, id: &InterviewId, appliance: &str) {
+        tracing::warn!(interview_id = %id, "the interview is conducted by {appliance} now");
+        let written = self.journal.set_aside(id, unix_ms(), REPLACED_CAUSE.into());
+        match written.await {
+            Ok(())
+            | Err(JournalError::AlreadyEnded { .. } | JournalError::UnknownInterview { .. }) => {}
+            Err(error) => tracing::error!(interview_id = %id, "it is not set aside here: {error}"),
         }
     }
 
@@ -352,7 +423,11 @@ impl Conductor {
             llm: self.llm.clone(),
             traces: self.traces.clone(),
         };
-        Session::new(self.journal.clone(), faculties, id.clone(), state)
+        let session = Session::new(self.journal.clone(), faculties, id.clone(), state);
+        match self.arbiter {
+            Some(_) => session.contested(),
+            None => session,
+        }
     }
 
     fn minted_door(&self, room: String, candidate: Option<String>) -> Result<Door, TokenError> {
@@ -373,6 +448,7 @@ impl Conductor {
     }
 
     /// Joins a lost room again, for as long as somebody may be waiting there; else what that means for the interview.
+    /// Where others could conduct it, they are looked for before each try. A room that `was_held` is resumed in.
     async fn rejoin(
         &self,
         id: &InterviewId,
@@ -380,14 +456,29 @@ impl Conductor {
         door: Door,
         mut last: JoinError,
         stops: &Stops,
+        was_held: bool,
     ) -> Result<Result<(JoinedRoom, Playout), Outcome>, SessionError> {
         let until = Instant::now() + REJOIN_LIMIT;
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(REJOIN_FIRST, REJOIN_MAX);
+        let mut is_written = !was_held;
         while Instant::now() < until {
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_wait()) => {}
                 () = stops.hand_over.cancelled() => return Ok(Err(Outcome::HandedOver)),
+                () = stops.superseded.cancelled() => return Ok(Err(Outcome::HandedOver)),
                 () = stops.dismissed.cancelled() => break,
+            }
+            tokio::select! {
+                elsewhere = self.is_elsewhere(id, &door.room) => if elsewhere {
+                    return Ok(Err(Outcome::HandedOver));
+                },
+                () = tokio::time::sleep_until(until) => break,
+                () = stops.hand_over.cancelled() => return Ok(Err(Outcome::HandedOver)),
+            }
+            if !is_written {
+                let written = session.input(Input::Resumed).await;
+                written.map_err(|source| journal_error(id, source))?;
+                is_written = true;
             }
             match self.join(door.clone()).await {
                 Ok(place) => return Ok(Ok(place)),

@@ -17,7 +17,7 @@ use crate::interview::InterviewId;
 use crate::interview::plan::Plan;
 use crate::journal::InterviewRow;
 use crate::spawn::panic_text;
-use crate::sync::Elsewhere;
+use crate::sync::{Elsewhere, Holding};
 use crate::voice::endpoint::EndpointSettings;
 use crate::worker::{Assignment, JobDesk, JobOffer, Slots, StatusError, Verdict};
 
@@ -69,6 +69,7 @@ struct Held {
     job: Option<String>,
     since: Instant,
     dismissed: CancellationToken,
+    superseded: CancellationToken,
 }
 
 impl Desk {
@@ -91,19 +92,48 @@ impl Desk {
         }))
     }
 
-    /// Goes on with the interviews that the process before this one held. Each takes one of `slots`.
-    pub fn take_up(&self, live: Vec<InterviewRow>, slots: &Slots) {
+    /// Goes on with these interviews from the journal. Each takes one of `slots`. Those that another appliance may
+    /// conduct by now are asked about first.
+    pub fn take_up(&self, live: Vec<InterviewRow>, slots: &Slots, asks_first: bool) {
         for row in live {
             let Some(stops) = self.0.keep(&row.id, None) else {
                 continue;
             };
             let (inner, slot) = (self.0.clone(), slots.take_beyond());
             self.0.sessions.spawn(async move {
-                let id = row.id;
-                inner.resume(id, stops).await;
+                let (id, stopped) = (row.id, stops.hand_over.clone());
+                let is_elsewhere =
+                    async { asks_first && inner.conductor.is_elsewhere(&id, &row.room).await };
+                let goes_on = tokio::select! {
+                    elsewhere = is_elsewhere => !elsewhere,
+                    () = stopped.cancelled() => false,
+                };
+                if goes_on {
+                    inner.resume(id, stops).await;
+                } else {
+                    inner.held().remove(&id);
+                }
                 drop(slot);
             });
         }
+    }
+
+    /// Another appliance conducts this one: it ends here without a word.
+    pub fn superseded(&self, id: &InterviewId, by: &str) {
+        if let Some(held) = self.0.held().get(id) {
+            // Its session asks and gives it up.
+            held.superseded.cancel();
+            return;
+        }
+        let (conductor, id, by) = (self.0.conductor.clone(), id.clone(), by.to_owned());
+        self.0
+            .sessions
+            .spawn(async move { conductor.give_up(&id, &by).await });
+    }
+
+    /// Whether an interview could be begun now.
+    pub fn is_open(&self) -> bool {
+        !self.0.hand_over.is_cancelled() && self.0.health.missing().is_empty()
     }
 
     /// Other terms for the interviews to come; those that are on go on by theirs.
@@ -179,8 +209,16 @@ impl Inner {
         if self.held().contains_key(&id) {
             return Err(format!("interview {id} is being held already"));
         }
-        if let Some(holder) = self.elsewhere.holder(&id) {
-            return Err(format!("interview {id} is held by {holder}"));
+        match self.elsewhere.holding(&id) {
+            Some(Holding::Conducted(appliance)) => {
+                return Err(format!("interview {id} is held by {appliance}"));
+            }
+            Some(Holding::Abandoned(appliance)) => {
+                return Err(format!(
+                    "interview {id} is about to be taken over from {appliance}"
+                ));
+            }
+            None => {}
         }
         if self.hand_over.is_cancelled() {
             return Err("Viva is being stopped".into());
@@ -197,6 +235,7 @@ impl Inner {
         let stops = Stops {
             hand_over: self.hand_over.clone(),
             dismissed: CancellationToken::new(),
+            superseded: CancellationToken::new(),
         };
         let mut held = self.held();
         if held.contains_key(id) {
@@ -208,6 +247,7 @@ impl Inner {
                 job,
                 since: Instant::now(),
                 dismissed: stops.dismissed.clone(),
+                superseded: stops.superseded.clone(),
             },
         );
         Some(stops)

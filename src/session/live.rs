@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::figures::TurnFigures;
 use super::venue::Venue;
+use crate::clock::{since_boot, unix_ms};
 use crate::interview::event::{EndReason, Heard, Hearing, Playout, Recorded};
 use crate::interview::mind::{MindReply, MindRequest};
 use crate::interview::pace::TICK_AGAIN_MS;
@@ -22,6 +23,7 @@ use crate::journal::{Journal, JournalError};
 use crate::llm::{Llm, LlmError};
 use crate::room::{AgentState, Announcer, Author, Line, RoomNews};
 use crate::speech::{Stt, Tts};
+use crate::sync::LEASE;
 use crate::telemetry::traces::Traces;
 use crate::voice::listen::{EVENTS_MAX, ListenEvent};
 use crate::voice::playout::Playout as Mouthpiece;
@@ -47,6 +49,16 @@ pub(super) const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
 /// A connection that is being mended for longer than this is given up, and the room joined anew.
 const MENDING_LIMIT: Duration = Duration::from_secs(30);
+
+// Until then LiveKit's client comes back by itself, and it asks nobody whether the interview is still ours.
+const _: () = assert!(MENDING_LIMIT.as_secs() < LEASE.as_secs());
+
+/// How often the clock is looked at, to know when this process was stopped or the machine slept.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A process that stood still for so long may not conduct the interview any more, since its lease may be over.
+const STOOD_STILL: Duration = Duration::from_secs(30);
+const _: () = assert!(STOOD_STILL.as_secs() + 2 * LOOK_EVERY.as_secs() <= LEASE.as_secs());
 
 /// What is said when nothing can be written down any more. The one sentence besides fillers that no journal holds.
 const FAREWELL: &str = "I am sorry, there is a technical problem on our side, so I have to end our conversation here. \
@@ -91,6 +103,8 @@ pub struct Stops {
     pub hand_over: CancellationToken,
     /// Nobody is to go on with it: it ends with a goodbye.
     pub dismissed: CancellationToken,
+    /// Another appliance conducts it: it ends here without a word.
+    pub superseded: CancellationToken,
 }
 
 /// How a stay in the room came to its end.
@@ -100,8 +114,10 @@ pub(super) enum Parting {
     Ended(EndReason),
     /// The connection is lost; the room may be joined again.
     Lost { cause: String },
-    /// Another process holds the interview.
+    /// Another process holds the interview, or says so.
     Replaced,
+    /// This process stood still, and another one may hold the interview by now.
+    StoodStill { cause: String },
     /// Another process is to go on with it.
     HandedOver,
 }
@@ -155,8 +171,10 @@ pub(super) struct Session<L> {
     mind: Option<(u32, JoinHandle<Result<MindReply, LlmError>>)>,
     utterances: u32,
     figures: TurnFigures,
-    /// The last look at the clock.
+    /// The last tick.
     ticked: Option<Instant>,
+    /// The last look at the clock that goes on while this process is stopped, where others may take the interview over.
+    looked: Option<Duration>,
 }
 
 impl<L: Ledger> Session<L> {
@@ -182,7 +200,14 @@ impl<L: Ledger> Session<L> {
             mind: None,
             utterances: 0,
             ticked: None,
+            looked: None,
         }
+    }
+
+    /// Others may take the interview over when this process stands still.
+    pub(super) fn contested(mut self) -> Self {
+        self.looked = Some(since_boot());
+        self
     }
 
     /// The candidate's identity, once they were here.
@@ -237,7 +262,12 @@ impl<L: Ledger> Session<L> {
         stops: &Stops,
     ) -> Result<Parting, JournalError> {
         let mut dismissed = false;
+        // What went by while the room was joined went by in waits of ours.
+        self.looked = self.looked.map(|_| since_boot());
         loop {
+            if let Some(cause) = self.stood_still() {
+                return Ok(Parting::StoodStill { cause });
+            }
             if let Some(reason) = self.state.ended() {
                 return Ok(Parting::Ended(reason.clone()));
             }
@@ -263,6 +293,7 @@ impl<L: Ledger> Session<L> {
                     self.hand_over(speaking).await?;
                     return Ok(Parting::HandedOver);
                 }
+                () = stops.superseded.cancelled() => return Ok(Parting::Replaced),
                 () = stops.dismissed.cancelled(), if !dismissed => {
                     dismissed = true;
                     self.input(Input::Fault { what: "LiveKit ended the job".into() }).await?;
@@ -590,6 +621,13 @@ impl<L: Ledger> Session<L> {
         .await
     }
 
+    /// How long this process stood still, where that was too long. The loop comes by here every few seconds otherwise.
+    fn stood_still(&mut self) -> Option<String> {
+        let gap = since_boot().saturating_sub(self.looked?);
+        self.looked = Some(since_boot());
+        (gap >= STOOD_STILL).then(|| format!("this process stood still for {} s", gap.as_secs()))
+    }
+
     fn is_beyond_mending(&self) -> Option<String> {
         let since = self.stay.as_ref()?.broken_since?;
         (since.elapsed() >= MENDING_LIMIT).then(|| {
@@ -616,7 +654,8 @@ impl<L: Ledger> Session<L> {
         let stay = self.stay.as_ref();
         let awaited = stay.and_then(|s| s.awaiting.as_ref().map(|(_, until)| *until));
         let broken = stay.and_then(|s| s.broken_since.map(|since| since + MENDING_LIMIT));
-        [awaited, broken]
+        let look = self.looked.map(|_| Instant::now() + LOOK_EVERY);
+        [awaited, broken, look]
             .into_iter()
             .flatten()
             .fold(tick, Instant::min)
@@ -768,14 +807,6 @@ async fn mind_reply(
     };
     *mind = None;
     (turn, reply)
-}
-
-/// The wall clock; before 1970 it is 1970.
-pub(super) fn unix_ms() -> u64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn millis(duration: Duration) -> u32 {

@@ -115,7 +115,7 @@ impl Copier {
             sqlx::query!(
                 "INSERT INTO appliances (appliance, buried) VALUES ($1, $2)
                  ON CONFLICT (appliance) DO UPDATE SET seen_at = now(), buried = excluded.buried",
-                self.appliance,
+                &self.mine.name as &str,
                 self.burials.seen
             )
             .execute(&mut *connection)

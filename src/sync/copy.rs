@@ -7,8 +7,10 @@ use std::collections::HashMap;
 
 use sqlx::{Connection, PgConnection};
 
+use super::Appliance;
 use super::batch::{Batch, int, seconds, uint};
 use super::judge::{Head, Reason, Verdict, judge};
+use super::leases::LEASE;
 use super::project::storable;
 use crate::journal::{InterviewRow, StoredEvent};
 
@@ -42,12 +44,12 @@ pub(super) enum Receipt {
 /// Delivers parcels, at most one of each interview; answers in their order.
 pub(super) async fn deliver(
     connection: &mut PgConnection,
-    appliance: &str,
+    mine: &Appliance,
     parcels: &[&Parcel],
 ) -> Result<Vec<Receipt>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     // Before any row is locked: a burial holds the lock that this waits for, and waits for rows.
-    introduce(&mut transaction, appliance, parcels).await?;
+    introduce(&mut transaction, mine, parcels).await?;
     let heads = lock_heads(&mut transaction, parcels).await?;
     let stored = stored_hashes(&mut transaction, parcels, &heads).await?;
     let buried = buried(&mut transaction, parcels, &heads).await?;
@@ -88,7 +90,7 @@ pub(super) async fn deliver(
             }
         });
     }
-    batch.write(&mut transaction, appliance).await?;
+    batch.write(&mut transaction, &mine.name).await?;
     transaction.commit().await?;
     Ok(receipts)
 }
@@ -97,7 +99,7 @@ pub(super) async fn deliver(
 /// were deleted.
 async fn introduce(
     connection: &mut PgConnection,
-    appliance: &str,
+    mine: &Appliance,
     parcels: &[&Parcel],
 ) -> Result<(), sqlx::Error> {
     let mut new: Vec<&Parcel> = parcels
@@ -155,7 +157,26 @@ async fn introduce(
         &of(|i| &i.plan_hash) as _,
         &begun,
         &begun_at,
-        appliance
+        &mine.name as &str
+    )
+    .execute(&mut *connection)
+    .await?;
+    let (ids, terms): (Vec<&str>, Vec<i64>) = new
+        .iter()
+        .filter(|p| p.interview.ended.is_none() && p.interview.set_aside.is_none())
+        .map(|p| (p.interview.id.as_str(), int(p.interview.term)))
+        .unzip();
+    // With its row, so that there is no moment in which somebody else could think that nobody conducts it.
+    sqlx::query!(
+        "INSERT INTO leases (interview_id, appliance, term, expires_at, livekit)
+         SELECT id, $1, held.term, now() + make_interval(secs => $4), $5
+         FROM UNNEST($2::text[], $3::bigint[]) AS held (id, term) JOIN interviews ON interview_id = id
+         ORDER BY id ON CONFLICT DO NOTHING",
+        &mine.name as &str,
+        &ids as _,
+        &terms,
+        LEASE.as_secs_f64(),
+        &mine.livekit as &str
     )
     .execute(&mut *connection)
     .await?;

@@ -4,8 +4,11 @@
 //! by batch, and tries again for ever: an outage of Postgres is a backlog and a number, nothing else. What Postgres
 //! has is never overwritten; what contradicts it goes into quarantine there and is held back here.
 
+mod arbiter;
+mod archive;
 mod batch;
 mod burials;
+mod claims;
 mod copy;
 mod error;
 mod judge;
@@ -18,26 +21,33 @@ mod restore;
 mod schema;
 mod send;
 mod status;
+mod tenure;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use arbiter::{Arbiter, Leased};
 pub use burials::{Deletion, deletions};
+pub use claims::Claimer;
 pub use error::{KINDS, SyncError};
-pub use leases::Elsewhere;
+pub use leases::{Elsewhere, Holding, LEASE};
 pub use link::Link;
 pub use schema::{SCHEMA_VERSION, Standing as SchemaStanding};
 pub use status::{Phase, Standing, SyncStatus};
+pub use tenure::TENURE_FILE;
 
+use crate::backoff::Backoff;
 use crate::health::{Condition, Health, Need};
 use crate::interview::InterviewId;
 use crate::journal::{InterviewRow, Journal, JournalError, Unsent};
+use archive::Archive;
 use burials::Burials;
 use outbox::{EVENTS_MAX, Errand, Outbox};
 
@@ -66,10 +76,9 @@ pub struct Copier {
     outbox: Outbox,
     status: SyncStatus,
     health: Health,
-    /// Goes on with interviews that were held until now.
-    readmitted: Option<TakeUp>,
-    /// The journal's name in Postgres.
-    appliance: String,
+    successor: Option<Arc<dyn Successor>>,
+    mine: Appliance,
+    archive: Archive,
     burials: Burials,
     burials_exchanged: Instant,
     elsewhere: Elsewhere,
@@ -80,17 +89,27 @@ pub struct Copier {
 }
 
 impl Copier {
-    /// Copies the journal in `directory` over `link`.
-    pub fn new(link: Link, journal: Journal, directory: PathBuf, health: Health) -> Self {
-        let appliance = appliance_of(&directory);
+    /// Copies the journal in `directory` over `link`, as this appliance.
+    pub fn new(
+        link: Link,
+        journal: Journal,
+        directory: PathBuf,
+        mine: Appliance,
+        health: Health,
+    ) -> Self {
+        let archive = Archive {
+            link: link.clone(),
+            journal: journal.clone(),
+        };
         let copier = Self {
             link,
             journal,
             outbox: Outbox::of(directory),
             status: SyncStatus::default(),
             health,
-            readmitted: None,
-            appliance,
+            successor: None,
+            mine,
+            archive,
             burials: Burials::default(),
             burials_exchanged: Instant::now(),
             elsewhere: Elsewhere::default(),
@@ -102,14 +121,11 @@ impl Copier {
         copier
     }
 
-    /// Calls this with live interviews that were held until Postgres was asked.
+    /// Tells this one what to go on with, and what to give up.
     #[must_use]
-    pub fn going_on_with(
-        self,
-        take_up: impl Fn(Vec<InterviewRow>) + Send + Sync + 'static,
-    ) -> Self {
+    pub fn succeeded_by(self, successor: Arc<dyn Successor>) -> Self {
         Self {
-            readmitted: Some(TakeUp(Arc::new(take_up))),
+            successor: Some(successor),
             ..self
         }
     }
@@ -132,7 +148,7 @@ impl Copier {
             if let Err(error) = self.try_held_back_again().await {
                 tracing::warn!("what is held back stays so for now: {error}");
             }
-            let mut backoff = Backoff::default();
+            let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
             let mut told = "";
             loop {
                 let (copied, begun) = (self.status.now().copied, Instant::now());
@@ -154,7 +170,7 @@ impl Copier {
                     self.events_max = (self.events_max / 2).max(1);
                 }
                 if self.status.now().copied > copied || begun.elapsed() > STEADY {
-                    backoff = Backoff::default();
+                    backoff.reset();
                     told = "";
                 }
                 tokio::time::sleep(backoff.next_wait()).await;
@@ -315,47 +331,43 @@ impl Copier {
     }
 }
 
-/// What goes on with interviews.
-#[derive(Clone)]
-struct TakeUp(Arc<dyn Fn(Vec<InterviewRow>) + Send + Sync>);
+/// Conducts interviews, for what finds out by whom they are to be conducted.
+pub trait Successor: fmt::Debug + Send + Sync {
+    /// Whether one more could be conducted now.
+    fn has_room(&self) -> bool;
 
-impl fmt::Debug for TakeUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TakeUp")
-    }
+    /// These are to be gone on with, from the journal.
+    fn take_up(&self, live: Vec<InterviewRow>);
+
+    /// Another appliance conducts this one. If it is conducted here, that ends without a word.
+    fn superseded(&self, id: &InterviewId, by: &str);
 }
 
-/// A name that no other journal has, and that the one which is restored in its place has again.
-fn appliance_of(directory: &Path) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}:{}", host.trim(), directory.display())
+/// This appliance, as others know it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Appliance {
+    /// A name that no other journal has, and that the one which is restored in its place has again.
+    pub(crate) name: Arc<str>,
+    /// What appliances on the same LiveKit have in common: the name of their API key.
+    pub(crate) livekit: Arc<str>,
 }
 
-/// The wall clock; before 1970 it is 1970.
-fn unix_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_1970.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Full jitter: any time up to one that doubles, so that many appliances do not come back at once.
-#[derive(Debug)]
-struct Backoff {
-    next: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
+impl Appliance {
+    /// The one whose journal is in `directory`.
+    #[must_use]
+    pub fn of(directory: &Path, livekit_key: &str) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
-            next: BACKOFF_FIRST,
+            name: format!("{}:{}", host.trim(), directory.display()).into(),
+            livekit: livekit_key.into(),
         }
     }
-}
 
-impl Backoff {
-    fn next_wait(&mut self) -> Duration {
-        let whole = self.next;
-        self.next = (whole * 2).min(BACKOFF_MAX);
-        whole.mul_f64(fastrand::f64())
+    /// Tells it from others where the name is not to be shown.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        let digest = Sha256::digest(self.name.as_bytes());
+        digest.iter().take(4).map(|b| format!("{b:02x}")).collect()
     }
 }
 
@@ -369,23 +381,5 @@ pub async fn probe(link: &Link) -> Result<SchemaStanding, SyncError> {
     match tokio::time::timeout(link.work_limit(), looking).await {
         Ok(found) => found,
         Err(_) => Err(link.silent()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_have_no_end_a_limit_and_jitter() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<Duration> = (0..1000).map(|_| backoff.next_wait()).collect();
-        assert!(waits.iter().all(|wait| *wait <= BACKOFF_MAX));
-        let late = &waits[20..];
-        assert!(
-            late.iter().any(|wait| *wait < BACKOFF_MAX / 4),
-            "full jitter reaches down to 0"
-        );
-        assert!(late.iter().any(|wait| *wait > BACKOFF_MAX * 3 / 4));
     }
 }

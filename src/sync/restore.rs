@@ -5,25 +5,14 @@
 
 use std::collections::HashSet;
 
+use super::Copier;
+use super::archive::There;
 use super::error::SyncError;
-use super::{Copier, TakeUp, unix_ms};
 use crate::interview::InterviewId;
-use crate::journal::{
-    Arrival, CarriedInterview, IMPORTED_CAUSE, InterviewRow, JournalError, RESTORED_CAUSE,
-    StoredEvent,
-};
+use crate::journal::{IMPORTED_CAUSE, InterviewRow, JournalError, RESTORED_CAUSE};
 
 /// Interviews that are looked for with one query.
 const PAGE: usize = 500;
-
-/// An interview in Postgres.
-#[derive(Debug)]
-struct There {
-    interview: CarriedInterview,
-    events: u64,
-    /// Who wrote last.
-    appliance: String,
-}
 
 impl Copier {
     /// Fetches what the journal lacks, if it was restored. What Postgres does not know stays held until an operator
@@ -38,16 +27,16 @@ impl Copier {
         let known: HashSet<String> = here.iter().map(|row| row.id.as_str().to_owned()).collect();
         let mut fetched = 0;
         for id in self.ours_there(&known).await? {
-            if let Some(there) = self.interview_there(&id).await? {
-                fetched += self.fetch(&there, 0).await?;
+            if let Some(there) = self.archive.interview(&id).await? {
+                fetched += self.archive.fetch(&there, 0).await?.unwrap_or(0);
                 went_on.extend(self.readmit(&there).await?);
             }
         }
         for row in here.iter().filter(held) {
-            let Some(there) = self.interview_there(&row.id).await? else {
+            let Some(there) = self.archive.interview(&row.id).await? else {
                 continue;
             };
-            if there.appliance != self.appliance {
+            if *there.appliance != *self.mine.name {
                 tracing::warn!(
                     interview_id = %row.id,
                     "the interview was gone on with by {} and stays set aside here",
@@ -55,7 +44,7 @@ impl Copier {
                 );
                 continue;
             }
-            fetched += self.fetch(&there, row.events).await?;
+            fetched += self.archive.fetch(&there, row.events).await?.unwrap_or(0);
             went_on.extend(self.readmit(&there).await?);
         }
         if fetched > 0 {
@@ -63,8 +52,8 @@ impl Copier {
                 "the restored journal got {fetched} events from PostgreSQL that it lacked"
             );
         }
-        if let Some(TakeUp(take_up)) = &self.readmitted {
-            take_up(went_on);
+        if let Some(successor) = &self.successor {
+            successor.take_up(went_on);
         }
         Ok(())
     }
@@ -78,7 +67,7 @@ impl Copier {
             let asking = sqlx::query!(
                 "SELECT interview_id FROM interviews WHERE appliance = $1 AND interview_id > $2
                  ORDER BY interview_id LIMIT $3",
-                self.appliance,
+                &self.mine.name as &str,
                 after,
                 PAGE as i64
             )
@@ -93,72 +82,6 @@ impl Copier {
             ours.extend(missing.filter_map(|row| InterviewId::new(row.interview_id).ok()));
         }
         Ok(ours)
-    }
-
-    async fn interview_there(&self, id: &InterviewId) -> Result<Option<There>, SyncError> {
-        let mut connection = self.link.acquire().await?;
-        let asking = sqlx::query!(
-            "SELECT room, candidate, plan_name, plan_hash, body, begun_at_unix_ms, term, events, appliance
-               FROM interviews JOIN plans ON hash = plan_hash WHERE interview_id = $1",
-            id.as_str()
-        )
-        .fetch_optional(&mut *connection);
-        let done = tokio::time::timeout(self.link.work_limit(), asking).await;
-        let row = self.link.settle(connection, done)?;
-        Ok(row.map(|row| There {
-            interview: CarriedInterview {
-                id: id.clone(),
-                room: row.room,
-                candidate: row.candidate,
-                plan_name: row.plan_name,
-                plan_hash: row.plan_hash,
-                plan_body: Some(row.body),
-                term: number(row.term),
-                begun_at_unix_ms: number(row.begun_at_unix_ms),
-            },
-            events: number(row.events),
-            appliance: row.appliance,
-        }))
-    }
-
-    /// Takes in the events behind those that are here, and tells how many.
-    async fn fetch(&self, there: &There, have: u64) -> Result<u64, SyncError> {
-        let id = &there.interview.id;
-        let mut connection = self.link.acquire().await?;
-        let asking = sqlx::query!(
-            "SELECT seq, term, at_unix_ms, elapsed_ms, kind, payload, hash FROM events
-             WHERE interview_id = $1 AND seq > $2 ORDER BY seq",
-            id.as_str(),
-            i64::try_from(have).unwrap_or(i64::MAX)
-        )
-        .fetch_all(&mut *connection);
-        let done = tokio::time::timeout(self.link.work_limit(), asking).await;
-        let rows = self.link.settle(connection, done)?;
-        let events = rows.into_iter().filter_map(|row| {
-            Some(StoredEvent {
-                interview_id: id.clone(),
-                term: number(row.term),
-                seq: number(row.seq),
-                at_unix_ms: number(row.at_unix_ms),
-                elapsed_ms: number(row.elapsed_ms),
-                kind: row.kind,
-                payload: row.payload,
-                hash: row.hash.try_into().ok()?,
-            })
-        });
-        let arrival = Arrival {
-            interview: there.interview.clone(),
-            events: events.collect(),
-        };
-        match self.journal.arrive(arrival, unix_ms()).await {
-            Ok(arrived) => Ok(arrived.added),
-            Err(error @ (JournalError::Closed | JournalError::Failed { .. })) => Err(error.into()),
-            // What is here and what is there are two histories, or it was deleted: it stays as it is.
-            Err(error) => {
-                tracing::error!(interview_id = %id, "what PostgreSQL has of the interview is not taken in: {error}");
-                Ok(0)
-            }
-        }
     }
 
     /// The interview, which goes on where it has all that there is and is not over.
@@ -184,8 +107,4 @@ impl Copier {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn number(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

@@ -13,7 +13,7 @@ struct Migration {
 
 /// In order; the place of one, from 1, is the schema's version after it. They add and never take away, so that an
 /// earlier release can go on writing unless `meta.min_writer` says otherwise.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         name: "0001_copy",
         sql: include_str!("../../migrations/postgres/0001_copy.sql"),
@@ -25,6 +25,10 @@ const MIGRATIONS: [Migration; 3] = [
     Migration {
         name: "0003_leases",
         sql: include_str!("../../migrations/postgres/0003_leases.sql"),
+    },
+    Migration {
+        name: "0004_takeover",
+        sql: include_str!("../../migrations/postgres/0004_takeover.sql"),
     },
 ];
 

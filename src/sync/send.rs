@@ -64,7 +64,7 @@ impl Copier {
     async fn deliver(&self, loads: &[Load]) -> Result<Vec<Receipt>, SyncError> {
         let parcels: Vec<&Parcel> = loads.iter().map(|load| &load.parcel).collect();
         let mut connection = self.link.acquire().await?;
-        let work = deliver(&mut connection, &self.appliance, &parcels);
+        let work = deliver(&mut connection, &self.mine, &parcels);
         let done = tokio::time::timeout(self.link.work_limit(), work).await;
         self.link.settle(connection, done)
     }

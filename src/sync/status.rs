@@ -105,7 +105,7 @@ impl Standing {
     /// How old the oldest event is that is not in Postgres; 0 where all are.
     #[must_use]
     pub fn lag_ms(&self) -> u64 {
-        let age = |oldest| super::unix_ms().saturating_sub(oldest);
+        let age = |oldest| crate::clock::unix_ms().saturating_sub(oldest);
         self.oldest_unix_ms.map_or(0, age)
     }
 }

@@ -14,6 +14,7 @@ use reqwest::{Client, StatusCode, Url};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::config::{Config, ConfigError, Environment};
 use crate::health::{Condition, Health, Need, metrics};
 use crate::interview::InterviewId;
@@ -50,10 +51,10 @@ pub struct Webhook {
 }
 
 /// How often a message was tried in vain, and when it is tried again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Tries {
     next: Instant,
-    wait: Duration,
+    backoff: Backoff,
 }
 
 /// Why nobody can be told at all.
@@ -159,8 +160,8 @@ impl Webhook {
         self.tries
             .retain(|id, _| waiting.iter().any(|row| row.id == *id));
         for row in waiting {
-            let tries = self.tries.get(&row.id).copied();
-            if tries.is_some_and(|tries| tries.next > Instant::now()) {
+            let waits = self.tries.get(&row.id);
+            if waits.is_some_and(|tries| tries.next > Instant::now()) {
                 continue;
             }
             match self.post(&row).await {
@@ -170,21 +171,22 @@ impl Webhook {
                     self.tries.clear();
                     self.health.change(COMPONENT, Condition::Ok);
                 }
-                Err(refusal) => self.put_off(&row.id, tries, &refusal),
+                Err(refusal) => self.put_off(&row.id, &refusal),
             }
             metrics::webhook_delivery(!self.tries.contains_key(&row.id));
         }
         Ok(self.tries.values().map(|tries| tries.next).min())
     }
 
-    /// Full jitter, as for every retry.
-    fn put_off(&mut self, id: &InterviewId, tries: Option<Tries>, refusal: &Refusal) {
-        let wait = tries.map_or(BACKOFF_FIRST, |tries| (tries.wait * 2).min(BACKOFF_MAX));
-        let next = Instant::now() + wait.mul_f64(fastrand::f64());
-        self.tries.insert(id.clone(), Tries { next, wait });
-        if tries.is_none() {
+    fn put_off(&mut self, id: &InterviewId, refusal: &Refusal) {
+        let tries = self.tries.entry(id.clone()).or_insert_with(|| {
             tracing::warn!(interview_id = %id, "the end of the interview is told again later: {refusal}");
-        }
+            Tries {
+                next: Instant::now(),
+                backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
+            }
+        });
+        tries.next = Instant::now() + tries.backoff.next_wait();
         let condition = Condition::Failed(refusal.to_string());
         self.health.change(COMPONENT, condition);
     }

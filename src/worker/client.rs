@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::connect::connect;
 use super::endpoint::{BadUrl, Endpoint};
 use super::error::WorkerError;
@@ -21,12 +20,18 @@ use super::shared::{Shared, now};
 use super::slots::Slots;
 use super::status::{Phase, WorkerStatus};
 use super::wire::{Heard, Wire};
+use crate::backoff::Backoff;
 use crate::config::LiveKitKey;
 
 /// A registration that held for so long was a good one, and the next loss starts a new count.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// When all jobs are over and the worker is to stop: how long it waits for LiveKit to confirm their ends.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+/// Before the second try: a server that is only being restarted is found again at once.
+const RECONNECT_FIRST: Duration = Duration::from_millis(250);
+/// Longest wait: a caller should not find the appliance absent for longer than this after an outage.
+const RECONNECT_MAX: Duration = Duration::from_secs(5);
+
 /// What a worker is told.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
@@ -123,7 +128,7 @@ impl Worker {
     }
 
     async fn connect_until(&mut self, mut drained: Drained<'_>) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
         let mut attempt = 1;
         let mut last_error: Option<WorkerError> = None;
         loop {
@@ -134,7 +139,8 @@ impl Worker {
                         .registered_at
                         .is_some_and(|at| now() >= at + STABLE_AFTER)
                     {
-                        (attempt, backoff) = (0, Backoff::default());
+                        attempt = 0;
+                        backoff.reset();
                     }
                     failed.error
                 }

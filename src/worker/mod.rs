@@ -4,13 +4,13 @@
 //! [`Worker::run`] keeps the registration for ever; a [`JobDesk`] decides about offers and does the
 //! work. The rules of the protocol are in [`protocol`], which knows neither sockets nor clocks.
 
-mod backoff;
 mod client;
 mod connect;
 mod endpoint;
 mod error;
 mod job;
 mod load;
+pub mod presence;
 mod probe;
 pub mod protocol;
 mod shared;
@@ -19,7 +19,6 @@ mod status;
 pub mod token;
 mod wire;
 
-pub use backoff::Backoff;
 pub use client::{Worker, WorkerOptions};
 pub use endpoint::{BadUrl, check_url};
 pub use error::WorkerError;

@@ -7,8 +7,8 @@ use livekit_token::{AccessToken, VideoGrants};
 
 use crate::config::{LiveKitKey, Secret};
 
-/// Life of the token that opens the agent endpoint. It is looked at when the connection is made and
-/// never again, so it need only outlast a slow handshake and clocks that differ.
+/// Life of a token that is looked at once, when the agent endpoint is opened or a question is asked. It need only outlast
+/// a slow handshake and clocks that differ.
 const WORKER_TOKEN_TTL: Duration = Duration::from_secs(5 * 60);
 
 /// Life of a token that joins a room, the same that LiveKit gives to those in its assignments.
@@ -52,6 +52,22 @@ pub struct TokenError(#[from] livekit_token::AccessTokenError);
 pub fn worker(key: &LiveKitKey) -> Result<Secret, TokenError> {
     let grants = VideoGrants {
         agent: true,
+        ..VideoGrants::default()
+    };
+    let token = AccessToken::with_api_key(&key.key, key.secret.reveal())
+        .with_ttl(WORKER_TOKEN_TTL)
+        .with_grants(grants);
+    Ok(Secret::new(token.to_jwt()?))
+}
+
+/// A token that asks about one room and changes nothing.
+///
+/// # Errors
+/// The key, the secret or the room is empty.
+pub fn admin(key: &LiveKitKey, room: &str) -> Result<Secret, TokenError> {
+    let grants = VideoGrants {
+        room_admin: true,
+        room: room.to_owned(),
         ..VideoGrants::default()
     };
     let token = AccessToken::with_api_key(&key.key, key.secret.reveal())

@@ -20,7 +20,7 @@ use viva::config::{Config, Environment};
 use viva::health::Health;
 use viva::interview::{InterviewId, Recorded};
 use viva::journal::{Journal, JournalReader};
-use viva::sync::{Copier, Elsewhere, Link, Phase, Standing, SyncStatus};
+use viva::sync::{Appliance, Copier, Elsewhere, Link, Phase, Standing, SyncStatus};
 
 use crate::journal_support::new;
 use crate::postgres::{LIMIT, Postgres};
@@ -52,7 +52,8 @@ impl Copying {
         let link = Link::of(config, env).unwrap().expect("a database");
         let health = Health::new(Timeline::start());
         let directory = config.state_directory.clone();
-        let copier = Copier::new(link, journal.clone(), directory, health.clone());
+        let mine = Appliance::of(&directory, "APItest");
+        let copier = Copier::new(link, journal.clone(), directory, mine, health.clone());
         let (status, stop) = (copier.status(), CancellationToken::new());
         let elsewhere = copier.elsewhere();
         let task = tokio::spawn(copier.run(stop.clone()));

@@ -67,7 +67,16 @@ impl Follower {
 
     /// The next thing noticed that `is_it`.
     pub fn wait_for(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + LIMIT;
+        self.wait_within(LIMIT, what, is_it)
+    }
+
+    fn wait_within(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.notes.recv_timeout(left) {
@@ -89,7 +98,12 @@ impl Follower {
 
     /// The interviewer's words with `text` in them are shown.
     pub fn wait_for_words(&mut self, text: &str) -> Value {
-        self.wait_for(text, |note| {
+        self.wait_for_late_words(text, LIMIT)
+    }
+
+    /// The same, for what comes late by design.
+    pub fn wait_for_late_words(&mut self, text: &str, limit: Duration) -> Value {
+        self.wait_within(limit, text, |note| {
             note["what"] == "transcript"
                 && note["who"] != "candidate"
                 && note["text"].as_str().is_some_and(|t| t.contains(text))
