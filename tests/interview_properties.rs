@@ -187,6 +187,8 @@ proptest! {
             prop_assert!(payload.contains(&kind));
             replayed.apply(&Recorded { event: read, ..recorded.clone() });
             prop_assert_eq!(&replayed, &run.states[at], "after event {}", recorded.seq);
+            let snapshot = State::from_snapshot(run.plan.clone(), &replayed.to_snapshot().unwrap());
+            prop_assert_eq!(&snapshot.unwrap(), &replayed);
         }
         prop_assert_eq!(replayed, run.state);
     }

@@ -14,13 +14,18 @@ use std::sync::Arc;
 use journal_support::{id, joined, new};
 use viva::interview::plan::Plan;
 use viva::interview::{Recorded, State};
-use viva::journal::{COPIES_DIRECTORY, JOURNAL_FILE, Journal, JournalError, JournalReader};
+use viva::journal::{
+    COPIES_DIRECTORY, JOURNAL_FILE, Journal, JournalError, JournalReader, Snapshot,
+};
 
 /// Written by the release of schema 1: `whole` is a whole interview, `broken-off` was left after its first answer.
 const SCHEMA_1: &[u8] = include_bytes!("journal_files/schema-1.sqlite3");
 
 /// Written by the release of schema 2: a whole interview of the demonstration.
 const SCHEMA_2: &[u8] = include_bytes!("journal_files/schema-2.sqlite3");
+
+/// Written by the release of schema 3: a whole interview of the demonstration.
+const SCHEMA_3: &[u8] = include_bytes!("journal_files/schema-3.sqlite3");
 
 fn with_schema_1() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -63,6 +68,36 @@ fn a_recorded_interview_of_every_release_replays_to_its_end() {
     assert_eq!(state.seq(), row.events);
     let live: Vec<_> = reader.live().unwrap().into_iter().map(|r| r.id).collect();
     assert_eq!(live, [id("broken-off")]);
+}
+
+#[tokio::test]
+async fn an_interview_of_before_there_were_snapshots_replays_and_is_deleted_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(JOURNAL_FILE);
+    std::fs::write(&path, SCHEMA_3).unwrap();
+    let journal = Journal::open(directory.path()).unwrap();
+    let reader = JournalReader::open(directory.path()).unwrap();
+    let [row] = &reader.interviews().unwrap()[..] else {
+        panic!("one interview");
+    };
+    let events = reader.events(&row.id).unwrap();
+    let state = replayed(&reader.plan(&row.plan_hash).unwrap(), &events);
+    assert_eq!(state.ended().unwrap().name(), "completed");
+    journal.begin(new("later")).await.unwrap();
+    journal.append(&id("later"), vec![joined(1)]).await.unwrap();
+    let snapshot = Snapshot {
+        seq: 1,
+        state: "what was said".into(),
+    };
+    journal.keep_snapshot(&id("later"), snapshot).unwrap();
+    journal.close().await.unwrap();
+    // An earlier release knows nothing of snapshots.
+    sql(&path, "DELETE FROM events; DELETE FROM interviews");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let left: u64 = connection
+        .query_row("SELECT count(*) FROM snapshots", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]

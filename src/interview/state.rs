@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Ask, EndReason, Event, Heard, Outcome, Purpose, Recorded, Role};
 use super::id::InterviewId;
 use super::mind::Mind;
@@ -15,8 +17,10 @@ use super::plan::Plan;
 const UNREPORTED_SEGMENTS_MAX: usize = 16;
 
 /// Where an interview stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
+    #[serde(skip, default = "Plan::unknown")]
     pub(super) plan: Arc<Plan>,
     pub(super) interview: Option<InterviewId>,
     pub(super) mind: Mind,
@@ -52,14 +56,14 @@ pub struct State {
     pub(super) ended: Option<EndReason>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Presence {
     Never,
     Here,
     Away { since_ms: u64 },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Nothing goes on: the next thing is due as soon as the candidate is here.
     Idle,
@@ -73,7 +77,8 @@ pub(super) enum Phase {
     },
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Segment {
     pub(super) purpose: Purpose,
     /// Words before the question itself, and words of the question.
@@ -85,7 +90,8 @@ pub(super) struct Segment {
 }
 
 /// The question that is being asked or answered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Open {
     pub(super) question: u32,
     /// As it was last asked.
@@ -136,6 +142,23 @@ impl State {
             closing: None,
             ended: None,
         }
+    }
+
+    /// The state as text, without its plan, for [`from_snapshot`](Self::from_snapshot) of the same release.
+    ///
+    /// # Errors
+    /// It can't be written as JSON.
+    pub fn to_snapshot(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// The state that [`to_snapshot`](Self::to_snapshot) wrote. Only the events are the same in every release.
+    ///
+    /// # Errors
+    /// The text is of another release, or no snapshot at all.
+    pub fn from_snapshot(plan: Arc<Plan>, text: &str) -> serde_json::Result<Self> {
+        let state: Self = serde_json::from_str(text)?;
+        Ok(Self { plan, ..state })
     }
 
     /// The interview's name, once it is opened.

@@ -16,7 +16,7 @@ struct Migration {
 
 /// In order; the place of one, from 1, is the schema's number after it. They add and never take away, so
 /// that an earlier release can go on with the file unless `min_reader` says otherwise.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         name: "0001_journal",
         sql: include_str!("../../migrations/sqlite/0001_journal.sql"),
@@ -28,6 +28,10 @@ const MIGRATIONS: [Migration; 3] = [
     Migration {
         name: "0003_told",
         sql: include_str!("../../migrations/sqlite/0003_told.sql"),
+    },
+    Migration {
+        name: "0004_snapshots",
+        sql: include_str!("../../migrations/sqlite/0004_snapshots.sql"),
     },
 ];
 

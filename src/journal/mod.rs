@@ -17,6 +17,7 @@ mod open;
 mod read;
 mod rows;
 mod salvage;
+mod snapshot;
 mod tombstones;
 mod upkeep;
 mod witness;
@@ -105,6 +106,15 @@ pub struct Place {
     pub seq: u64,
 }
 
+/// Where an interview stood at one of its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The event's number.
+    pub seq: u64,
+    /// [`State::to_snapshot`](crate::interview::State::to_snapshot).
+    pub state: String,
+}
+
 /// An interview that a process goes on with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TakenUp {
@@ -112,7 +122,9 @@ pub struct TakenUp {
     pub interview: InterviewRow,
     /// The text of its plan.
     pub plan_body: String,
-    /// What happened until now, checked.
+    /// Where it stood before the events, if that is known; else they are all that happened.
+    pub snapshot: Option<Snapshot>,
+    /// What happened since then, checked.
     pub events: Vec<Recorded>,
     /// How often it was taken up since it last stood, this time included.
     pub attempts: u32,
@@ -252,6 +264,28 @@ impl Journal {
             Written::TakenUp(taken) => Ok(*taken),
             _ => Err(wrong_answer()),
         }
+    }
+
+    /// Keeps where an interview stands at its last event, without a wait: nothing is lost where that fails.
+    ///
+    /// # Errors
+    /// The queue is full, or the journal can't be written.
+    pub fn keep_snapshot(&self, id: &InterviewId, snapshot: Snapshot) -> Result<(), JournalError> {
+        let id = id.clone();
+        let write = Write::Snapshot { id, snapshot };
+        let (reply, _unheard) = oneshot::channel();
+        self.enqueue(Command::Write { write, reply })
+    }
+
+    /// All that happened in an interview, checked.
+    ///
+    /// # Errors
+    /// There is no such interview, or what it consists of can't be read.
+    pub async fn history(&self, id: &InterviewId) -> Result<Vec<Recorded>, JournalError> {
+        let (directory, id) = (self.directory.clone(), id.clone());
+        let reading =
+            tokio::task::spawn_blocking(move || JournalReader::open(&directory)?.events(&id));
+        reading.await.map_err(|_| broke_down())?
     }
 
     /// Takes in an interview, or events of it, that come from elsewhere. What is here already is compared,
@@ -457,14 +491,18 @@ impl Journal {
 
     async fn send(&self, command: impl FnOnce(Reply) -> Command) -> Result<Written, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(command(reply)).map_err(|e| match e {
-            TrySendError::Full(_) => JournalError::QueueFull { queued: QUEUE_MAX },
-            TrySendError::Disconnected(_) => self.why_not(),
-        })?;
+        self.enqueue(command(reply))?;
         match answer.await {
             Ok(result) => result,
             Err(_) => Err(self.why_not()),
         }
+    }
+
+    fn enqueue(&self, command: Command) -> Result<(), JournalError> {
+        self.queue.try_send(command).map_err(|e| match e {
+            TrySendError::Full(_) => JournalError::QueueFull { queued: QUEUE_MAX },
+            TrySendError::Disconnected(_) => self.why_not(),
+        })
     }
 
     /// Why nobody takes commands any more.

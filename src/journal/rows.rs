@@ -214,15 +214,23 @@ pub(super) fn verify(
     plan_hash: &str,
     events: &[StoredEvent],
 ) -> Result<(), JournalError> {
-    let mut hash = genesis(id, plan_hash);
-    for (at, event) in events.iter().enumerate() {
+    verify_after(id, 0, genesis(id, plan_hash), events)
+}
+
+/// The same for events behind the one with this number and hash.
+pub(super) fn verify_after(
+    id: &InterviewId,
+    seq: u64,
+    mut hash: Hash,
+    events: &[StoredEvent],
+) -> Result<(), JournalError> {
+    for (expected, event) in (seq + 1..).zip(events) {
         let broken = |cause: String| JournalError::ChainBroken {
             id: id.clone(),
             term: event.term,
             seq: event.seq,
             cause,
         };
-        let expected = at as u64 + 1;
         if event.seq != expected {
             return Err(broken(format!("event {expected} should be here")));
         }

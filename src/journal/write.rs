@@ -10,9 +10,9 @@ use super::carry::{Arrival, Arrived};
 use super::chain::{Hash, Link, genesis, link};
 use super::erase::erase;
 use super::migrate::SCHEMA;
-use super::rows::{InterviewRow, StoredEvent, events_after, interview, plan, verify};
+use super::rows::{InterviewRow, StoredEvent, events_after, interview, plan, verify_after};
 use super::witness::Mark;
-use super::{JournalError, NewInterview, Place, Row, TakenUp};
+use super::{JournalError, NewInterview, Place, Row, Snapshot, TakenUp};
 use crate::interview::InterviewId;
 
 /// Live interviews whose last event is kept in memory; others are looked up again.
@@ -57,6 +57,10 @@ pub(super) enum Write {
     },
     Told {
         id: InterviewId,
+    },
+    Snapshot {
+        id: InterviewId,
+        snapshot: Snapshot,
     },
 }
 
@@ -222,6 +226,7 @@ fn perform(connection: &Connection, heads: &mut Heads, write: &Write) -> Result<
             let sql = "UPDATE interviews SET told = 1 WHERE id = ?1";
             known(id, connection.prepare_cached(sql)?.execute([id.as_str()])?)?;
         }
+        Write::Snapshot { id, snapshot } => super::snapshot::keep(connection, id, snapshot)?,
         Write::HoldBack { id, cause } => {
             let sql = "UPDATE interviews SET held_back = ?2 WHERE id = ?1";
             known(
@@ -276,9 +281,14 @@ fn read_whole(connection: &Connection, id: &InterviewId) -> Result<TakenUp, Trou
         }
         .into());
     }
-    let stored = events_after(connection, id, (0, 0), usize::MAX)?;
-    verify(id, &row.plan_hash, &stored)?;
-    row.events = stored.len() as u64;
+    let kept = super::snapshot::find(connection, id);
+    let (place, hash) = match &kept {
+        Some(kept) => ((kept.term, kept.snapshot.seq), kept.hash),
+        None => ((0, 0), genesis(id, &row.plan_hash)),
+    };
+    let stored = events_after(connection, id, place, usize::MAX)?;
+    verify_after(id, place.1, hash, &stored)?;
+    row.events = place.1 + stored.len() as u64;
     let events = stored
         .iter()
         .map(StoredEvent::recorded)
@@ -290,6 +300,7 @@ fn read_whole(connection: &Connection, id: &InterviewId) -> Result<TakenUp, Trou
         attempts: row.attempts,
         interview: row,
         plan_body,
+        snapshot: kept.map(|kept| kept.snapshot),
         events,
     })
 }

@@ -383,7 +383,8 @@ impl Conductor {
         let TakenUp {
             interview,
             plan_body,
-            events,
+            snapshot,
+            mut events,
             attempts,
         } = taken_up.map_err(|source| journal_error(id, source))?;
         tracing::info!(interview_id = %id, term = interview.term, attempts, events = events.len(), "taken up");
@@ -401,7 +402,18 @@ impl Conductor {
                 interview: id.clone(),
                 source,
             })?;
-        let mut state = State::new(Arc::new(plan));
+        let plan = Arc::new(plan);
+        let kept = snapshot.map(|kept| State::from_snapshot(plan.clone(), &kept.state));
+        let mut state = match kept {
+            Some(Ok(state)) => state,
+            None => State::new(plan),
+            Some(Err(error)) => {
+                tracing::warn!(interview_id = %id, "its snapshot can't be used, all events are replayed: {error}");
+                let history = self.journal.history(id).await;
+                events = history.map_err(|source| journal_error(id, source))?;
+                State::new(plan)
+            }
+        };
         for recorded in &events {
             state.apply(recorded);
         }

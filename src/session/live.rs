@@ -19,7 +19,7 @@ use crate::interview::event::{EndReason, Heard, Hearing, Playout, Recorded};
 use crate::interview::mind::{MindReply, MindRequest};
 use crate::interview::pace::TICK_AGAIN_MS;
 use crate::interview::{Action, Input, InterviewId, Now, State, actions, decide};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Snapshot};
 use crate::llm::{Llm, LlmError};
 use crate::room::{AgentState, Announcer, Author, Line, RoomNews};
 use crate::speech::{Stt, Tts};
@@ -60,6 +60,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const STOOD_STILL: Duration = Duration::from_secs(30);
 const _: () = assert!(STOOD_STILL.as_secs() + 2 * LOOK_EVERY.as_secs() <= LEASE.as_secs());
 
+/// A snapshot comes after so many events, about a quarter of an hour of talk: no more than these are ever replayed.
+const SNAPSHOT_EVERY: u64 = 128;
+
 /// What is said when nothing can be written down any more. The one sentence besides fillers that no journal holds.
 const FAREWELL: &str = "I am sorry, there is a technical problem on our side, so I have to end our conversation here. \
                         What you said until now is kept. Goodbye.";
@@ -75,6 +78,9 @@ pub(super) trait Ledger {
         id: &InterviewId,
         events: Vec<Recorded>,
     ) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// Keeps where the interview stands, for whoever takes it up. Nothing is lost where that fails.
+    fn snapshot(&self, id: &InterviewId, state: &State);
 }
 
 impl Ledger for Journal {
@@ -84,6 +90,22 @@ impl Ledger for Journal {
         events: Vec<Recorded>,
     ) -> impl Future<Output = Result<(), JournalError>> + Send {
         Journal::append(self, id, events)
+    }
+
+    fn snapshot(&self, id: &InterviewId, state: &State) {
+        let kept = match state.to_snapshot() {
+            Ok(text) => {
+                let snapshot = Snapshot {
+                    seq: state.seq(),
+                    state: text,
+                };
+                self.keep_snapshot(id, snapshot).map_err(|e| e.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = kept {
+            tracing::debug!(interview_id = %id, "no snapshot is kept: {error}");
+        }
     }
 }
 
@@ -327,9 +349,13 @@ impl<L: Ledger> Session<L> {
             })
         })?;
         self.figures.written(begun);
+        let before = self.state.seq();
         for recorded in &events {
             self.state.apply(recorded);
             tracing::debug!(interview_id = %self.id, seq = recorded.seq, event = ?recorded.event, "event");
+        }
+        if before / SNAPSHOT_EVERY < self.state.seq() / SNAPSHOT_EVERY {
+            self.ledger.snapshot(&self.id, &self.state);
         }
         Ok(events)
     }

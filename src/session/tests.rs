@@ -1,5 +1,7 @@
 //! A session in simulated time: a made-up room, engines and journal; the state machine, the turns and the playout are real.
 
+mod kills;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -92,6 +94,8 @@ impl Ledger for Paper {
         written.events.extend(events);
         Ok(())
     }
+
+    fn snapshot(&self, _: &InterviewId, _: &State) {}
 }
 
 /// Speaks each word in the same time.

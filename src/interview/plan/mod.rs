@@ -25,6 +25,8 @@
 mod error;
 mod read;
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 pub use error::{PlanError, PlanProblem};
@@ -78,6 +80,21 @@ pub struct Question {
 }
 
 impl Plan {
+    /// Of a state that has not got its plan yet.
+    pub(super) fn unknown() -> Arc<Self> {
+        Arc::new(Self {
+            body: String::new(),
+            hash: String::new(),
+            title: String::new(),
+            interviewer: String::new(),
+            intro: None,
+            closing: None,
+            time_ms: 0,
+            sections: Vec::new(),
+            questions: Vec::new(),
+        })
+    }
+
     /// Reads a plan from TOML; `origin` is the file's name, for messages.
     ///
     /// # Errors
