@@ -7,13 +7,14 @@ use livekit::DisconnectReason;
 use livekit::options::TrackPublishOptions;
 use livekit::participant::ParticipantKind;
 use livekit::prelude::{
-    LocalAudioTrack, LocalParticipant, LocalTrack, LocalTrackPublication, RemoteParticipant,
-    RemoteTrack, Room, RoomEvent, RoomOptions, TrackSource,
+    ConnectionState, LocalAudioTrack, LocalParticipant, LocalTrack, LocalTrackPublication,
+    RemoteParticipant, RemoteTrack, Room, RoomEvent, RoomOptions, TrackSource,
 };
 use livekit::webrtc::audio_source::native::NativeAudioSource;
 use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
 use livekit::webrtc::audio_track::RtcAudioTrack;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::candidate::{CandidateChooser, Kind};
 use crate::speech::OUTPUT_RATE_HZ;
@@ -24,6 +25,9 @@ const JOIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Time for a farewell to the server; a room that does not answer is left all the same.
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// A voice that ended while the connection was being mended is there again by then, as another track; else it is gone.
+const VOICE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Why a room could not be joined.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +102,12 @@ pub struct JoinedRoom {
     chooser: CandidateChooser,
     track: LocalTrackPublication,
     candidate_here: bool,
+    /// LiveKit's client mends the connection: who seems to leave meanwhile may be back when it is mended.
+    mending: bool,
+    /// The candidate's voice ended while the connection was being mended.
+    voice_lost: bool,
+    /// When its absence is told, after the connection was mended.
+    voice_due: Option<Instant>,
     backlog: VecDeque<RoomNews>,
 }
 
@@ -156,6 +166,9 @@ impl JoinedRoom {
                 chooser,
                 track,
                 candidate_here: false,
+                mending: false,
+                voice_lost: false,
+                voice_due: None,
                 backlog: VecDeque::new(),
             }),
             Err(error) => {
@@ -194,15 +207,33 @@ impl JoinedRoom {
             if let Some(news) = self.backlog.pop_front() {
                 return news;
             }
-            match self.events.recv().await {
-                Some(event) => self.take(event),
-                None => {
-                    return RoomNews::Lost {
-                        cause: "the connection to the room ended".into(),
-                    };
+            let voice_due = self.voice_due;
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => {
+                        return RoomNews::Lost {
+                            cause: "the connection to the room ended".into(),
+                        };
+                    }
+                },
+                () = at(voice_due) => {
+                    self.voice_due = None;
+                    if std::mem::take(&mut self.voice_lost) {
+                        return RoomNews::VoiceGone;
+                    }
                 }
             }
         }
+    }
+
+    /// Makes LiveKit's client connect anew, as after a network that was away: new connections, new ids.
+    #[cfg(test)]
+    pub(crate) async fn reconnect(&self) {
+        use livekit::SimulateScenario;
+
+        let reconnecting = self.room.simulate_scenario(SimulateScenario::FullReconnect);
+        reconnecting.await.unwrap();
     }
 
     /// Goes without a word, for whoever takes the place under the same identity: LiveKit drops the one that is gone.
@@ -226,7 +257,9 @@ impl JoinedRoom {
             }
             RoomEvent::ParticipantConnected(participant)
             | RoomEvent::ParticipantActive(participant) => self.arrived(&participant),
-            RoomEvent::ParticipantDisconnected(participant) if self.is_candidate(&participant) => {
+            RoomEvent::ParticipantDisconnected(participant)
+                if self.is_candidate(&participant) && !self.is_mending() =>
+            {
                 self.candidate_here = false;
                 self.backlog.push_back(RoomNews::CandidateGone);
             }
@@ -237,6 +270,7 @@ impl JoinedRoom {
             } => {
                 self.arrived(&participant);
                 if self.is_candidate(&participant) {
+                    self.voice_lost = false;
                     self.backlog.push_back(RoomNews::Voice {
                         voice: track.rtc_track(),
                         sid: track.sid().to_string(),
@@ -248,13 +282,39 @@ impl JoinedRoom {
                 participant,
                 ..
             } if self.is_candidate(&participant) => {
-                self.backlog.push_back(RoomNews::VoiceGone);
+                if self.is_mending() {
+                    self.voice_lost = true;
+                } else {
+                    self.backlog.push_back(RoomNews::VoiceGone);
+                }
             }
             RoomEvent::LocalTrackSubscribed { .. } => self.backlog.push_back(RoomNews::Heard),
-            RoomEvent::Reconnecting => self.backlog.push_back(RoomNews::Reconnecting),
-            RoomEvent::Reconnected => self.backlog.push_back(RoomNews::Reconnected),
+            RoomEvent::Reconnecting => {
+                self.mending = true;
+                self.backlog.push_back(RoomNews::Reconnecting);
+            }
+            RoomEvent::Reconnected => self.mended(),
             RoomEvent::Disconnected { reason } => self.backlog.push_back(parting(reason)),
             _ => {}
+        }
+    }
+
+    fn is_mending(&self) -> bool {
+        // A full reconnection begins with everybody's departure, before it is called one.
+        self.mending || self.room.connection_state() == ConnectionState::Reconnecting
+    }
+
+    /// Who is not back by now is gone.
+    fn mended(&mut self) {
+        self.mending = false;
+        self.backlog.push_back(RoomNews::Reconnected);
+        let participants = self.room.remote_participants();
+        if self.candidate_here && !participants.values().any(|p| self.is_candidate(p)) {
+            self.candidate_here = false;
+            self.voice_lost = false;
+            self.backlog.push_back(RoomNews::CandidateGone);
+        } else if self.voice_lost {
+            self.voice_due = Some(Instant::now() + VOICE_LIMIT);
         }
     }
 
@@ -269,6 +329,14 @@ impl JoinedRoom {
 
     fn is_candidate(&self, participant: &RemoteParticipant) -> bool {
         self.chooser.chosen() == Some(participant.identity().as_str())
+    }
+}
+
+/// At this moment, or never.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The way from a LiveKit track to the VAD, on the audio thread.
 
+use std::sync::{Arc, Mutex, TryLockError};
+
 use livekit::webrtc::audio::{AudioSink, SinkHandle};
 use livekit::webrtc::audio_track::RtcAudioTrack;
 use tokio::sync::mpsc;
@@ -9,9 +11,11 @@ use crate::voice::endpoint::EndpointSettings;
 use crate::voice::listen::{ListenEvent, Listener};
 use crate::voice::vad::{VadEngine, VadInput};
 
-/// Listens to one track for as long as it is kept.
+/// Listens to one track at a time for as long as it is kept. The turn under way goes on when the track is another one.
 pub struct Ear {
-    _sink: SinkHandle,
+    /// Locked by the one sink that there is; while the track changes, both may want it for a moment.
+    input: Arc<Mutex<VadInput>>,
+    sink: SinkHandle,
 }
 
 impl Ear {
@@ -23,16 +27,32 @@ impl Ear {
         events: mpsc::Sender<ListenEvent>,
     ) -> Self {
         let input = vad.open(Box::new(Listener::new(settings, events)));
+        let input = Arc::new(Mutex::new(input));
         Self {
-            _sink: track.add_sink(INPUT_RATE_HZ, 1, Box::new(ToVad(input))),
+            sink: sink(track, &input),
+            input,
         }
+    }
+
+    /// Listens to another track from now on.
+    pub fn turn_to(&mut self, track: &RtcAudioTrack) {
+        self.sink = sink(track, &self.input);
     }
 }
 
-struct ToVad(VadInput);
+fn sink(track: &RtcAudioTrack, input: &Arc<Mutex<VadInput>>) -> SinkHandle {
+    track.add_sink(INPUT_RATE_HZ, 1, Box::new(ToVad(input.clone())))
+}
+
+struct ToVad(Arc<Mutex<VadInput>>);
 
 impl AudioSink for ToVad {
     fn on_frame(&mut self, frame: &[i16]) {
-        self.0.push(frame);
+        // The audio thread never waits: what the sink of the track before still has is not to be heard now.
+        match self.0.try_lock() {
+            Ok(mut input) => input.push(frame),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().push(frame),
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 }

@@ -53,6 +53,9 @@ const MENDING_LIMIT: Duration = Duration::from_secs(30);
 // Until then LiveKit's client comes back by itself, and it asks nobody whether the interview is still ours.
 const _: () = assert!(MENDING_LIMIT.as_secs() < LEASE.as_secs());
 
+/// Speech into a connection that was broken for so long is begun again: more than a word of it was lost.
+const UNHEARD_AFTER: Duration = Duration::from_secs(1);
+
 /// How often the clock is looked at, to know when this process was stopped or the machine slept.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -442,14 +445,27 @@ impl<L: Ledger> Session<L> {
                 tracing::warn!(interview_id = %self.id, "the connection to the room broke and is being mended");
             }
             RoomNews::Reconnected => {
-                stay.broken_since = None;
-                tracing::info!(interview_id = %self.id, "the connection to the room is mended");
+                let broken_for = stay.broken_since.take().map(|since| since.elapsed());
+                tracing::info!(interview_id = %self.id, ?broken_for, "the connection to the room is mended");
+                let was_long = broken_for.is_some_and(|time| time >= UNHEARD_AFTER);
+                if was_long && stay.speaking_now.is_some() {
+                    self.say_it_anew().await?;
+                }
             }
             RoomNews::Lost { cause } => return Ok(Some(Parting::Lost { cause })),
             RoomNews::Replaced => return Ok(Some(Parting::Replaced)),
             RoomNews::Gone { cause } => self.input(Input::RoomGone { cause }).await?,
         }
         Ok(None)
+    }
+
+    /// What was said while the connection was broken went to an empty room.
+    async fn say_it_anew(&mut self) -> Result<(), JournalError> {
+        let Some(identity) = self.candidate.clone() else {
+            return Ok(());
+        };
+        self.input(Input::CandidateAbsent).await?;
+        self.input(Input::CandidatePresent { identity }).await
     }
 
     /// The candidate is here and hears us, or has been waited for long enough.

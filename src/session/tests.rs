@@ -520,6 +520,55 @@ async fn a_connection_that_is_not_mended_in_time_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_said_into_a_broken_connection_is_said_again() {
+    let test = Test::start(Paper::default()).await;
+    test.candidate_comes().await;
+    test.until_heard("What is a stack?").await;
+    test.candidate_says("It holds frames.").await;
+    test.until_said("What is a heap?").await;
+    test.tell(RoomNews::Reconnecting).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    test.tell(RoomNews::Reconnected).await;
+    let twice = |p: &Paper| {
+        let asked = p
+            .said()
+            .iter()
+            .filter(|s| s.contains("What is a heap?"))
+            .count();
+        asked == 2
+    };
+    test.until("the question again", twice).await;
+    test.until_heard("What is a heap?").await;
+    test.candidate_says("Memory that is asked for.").await;
+    let (_, _, parting, _) = test.parts().await;
+    assert_eq!(parting.unwrap(), Parting::Ended(EndReason::Completed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_mended_while_the_candidate_thinks_changes_nothing() {
+    let test = Test::start(Paper::default()).await;
+    test.candidate_comes().await;
+    test.until_heard("What is a stack?").await;
+    test.tell(RoomNews::Reconnecting).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    test.tell(RoomNews::Voice {
+        voice: (),
+        sid: "TR_2".into(),
+    })
+    .await;
+    test.tell(RoomNews::Reconnected).await;
+    test.candidate_says("It holds frames.").await;
+    test.until_said("What is a heap?").await;
+    let joined = test
+        .paper
+        .kinds()
+        .iter()
+        .filter(|k| **k == "candidate_joined")
+        .count();
+    assert_eq!(joined, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_is_replaced_writes_nothing_more() {
     let test = Test::start(Paper::default()).await;
     test.candidate_comes().await;

@@ -19,7 +19,7 @@ pub(super) trait Venue {
     /// The next thing that concerns the interview. Cancel-safe.
     fn news(&mut self) -> impl Future<Output = RoomNews<Self::Voice>> + Send;
 
-    /// Listens to this voice alone from now on and tells `events` what is heard.
+    /// Listens to this voice alone from now on and tells `events` what is heard. A turn that was being heard goes on.
     fn listen(&mut self, voice: &Self::Voice, events: mpsc::Sender<ListenEvent>);
 
     /// Listens to nobody; a turn that was being heard is told to be closed.
@@ -42,12 +42,17 @@ impl Venue for LiveKitVenue {
     }
 
     fn listen(&mut self, voice: &RtcAudioTrack, events: mpsc::Sender<ListenEvent>) {
-        // The old ear is closed first, so that a turn it was hearing is finished before the new one begins.
-        self.ear = None;
-        self.ear = Some(Ear::open(voice, &self.vad, self.endpointing, events));
+        match &mut self.ear {
+            // After a reconnection the same voice is another track: the turn that it was in goes on.
+            Some(ear) => ear.turn_to(voice),
+            None => self.ear = Some(Ear::open(voice, &self.vad, self.endpointing, events)),
+        }
     }
 
     fn stop_listening(&mut self) {
         self.ear = None;
     }
 }
+
+#[cfg(test)]
+mod tests;
