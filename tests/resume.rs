@@ -167,3 +167,56 @@ fn a_restarted_livekit_is_joined_again() {
         "{report}"
     );
 }
+
+#[test]
+fn a_livekit_that_is_down_at_the_restart_is_waited_for() {
+    let _alone = alone();
+    let mut server = LiveKitServer::start();
+    let mut service = start(&server);
+    let mut candidate = Follower::join(&server, "interview-down");
+    candidate.wait_for_voice();
+    candidate.wait_for_the_floor();
+    service.kill();
+    server.kill();
+    drop(candidate);
+    service.start_again();
+    service.wait_until_ready();
+    service.wait_for_log("could not be joined");
+    server.start_again();
+    let mut candidate = Follower::join(&server, "interview-down");
+    candidate.wait_for_words("Let me repeat the question.");
+    candidate.wait_for_the_floor();
+    assert_eq!(candidate.agents_max(), 1, "{:#?}", candidate.noticed);
+}
+
+#[test]
+fn a_plan_that_was_changed_meanwhile_is_for_the_interviews_to_come() {
+    let _alone = alone();
+    let server = LiveKitServer::start();
+    let plans = tempfile::tempdir().expect("a directory");
+    let write = |question: &str| {
+        let plan = format!(
+            "title = \"T\"\ntime_minutes = 5\n[[sections]]\ntitle = \"S\"\n[[sections.questions]]\ntext = \"{question}\"\n"
+        );
+        std::fs::write(plans.path().join("demo.toml"), plan).expect("a plan");
+    };
+    write("What is a stack?");
+    let mut service = Service::start(&[
+        ("LIVEKIT_URL", &server.url),
+        ("LIVEKIT_API_KEY", &server.key),
+        ("LIVEKIT_API_SECRET", &server.secret),
+        (
+            "VIVA_INTERVIEWS__PLANS_DIRECTORY",
+            &plans.path().display().to_string(),
+        ),
+    ]);
+    service.wait_until_registered();
+    let mut candidate = Follower::join(&server, "interview-changed");
+    candidate.wait_for_words("What is a stack?");
+    candidate.wait_for_the_floor();
+    service.kill();
+    write("What is a heap?");
+    service.start_again();
+    candidate.wait_for_words("Let me repeat the question. What is a stack?");
+    candidate.wait_for_the_floor();
+}

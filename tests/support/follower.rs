@@ -115,6 +115,11 @@ impl Follower {
         self.wait_for("a voice", |note| note["what"] == "onset")
     }
 
+    /// The same, for a voice that comes late by design.
+    pub fn wait_for_late_voice(&mut self, limit: Duration) -> Value {
+        self.wait_within(limit, "a voice", |note| note["what"] == "onset")
+    }
+
     /// The interviewer says that the candidate has the floor.
     pub fn wait_for_the_floor(&mut self) -> Value {
         self.wait_for("the floor", |note| note["state"] == "listening")

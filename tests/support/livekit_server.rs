@@ -30,7 +30,7 @@ const STARTS_MAX: u32 = 5;
 
 /// A running server.
 pub struct LiveKitServer {
-    /// Its WebSocket address.
+    /// Its WebSocket address for this machine.
     pub url: String,
     /// An API key that it takes.
     pub key: String,
@@ -49,8 +49,17 @@ impl LiveKitServer {
 
     /// The same with more lines under `rtc:` of its configuration, such as `"  force_tcp: true\n"`.
     pub fn start_with(rtc: &str) -> Self {
+        Self::start_at("127.0.0.1", "lo", rtc)
+    }
+
+    /// Where others than this machine reach it: on an address of an interface, and on loopback for this machine.
+    pub fn start_on(address: &str, interface: &str) -> Self {
+        Self::start_at(address, interface, "")
+    }
+
+    fn start_at(address: &str, interface: &str, rtc: &str) -> Self {
         for start in 1..=STARTS_MAX {
-            match Self::try_start(rtc) {
+            match Self::try_start(address, interface, rtc) {
                 Ok(server) => return server,
                 Err(why) if start == STARTS_MAX => panic!("{why}"),
                 Err(_) => {}
@@ -59,7 +68,7 @@ impl LiveKitServer {
         unreachable!("the last start returns or panics")
     }
 
-    fn try_start(rtc: &str) -> Result<Self, String> {
+    fn try_start(address: &str, interface: &str, rtc: &str) -> Result<Self, String> {
         let (port, rtc_tcp, rtc_udp) = free_ports();
         let (key, secret) = (
             "APIvivatest".to_owned(),
@@ -69,9 +78,15 @@ impl LiveKitServer {
             .map_err(|e| format!("no temporary directory for livekit-server: {e}"))?;
         // Loopback is all that every machine has: a server that offers another interface's address as 127.0.0.1 is not
         // reached there over TCP.
+        let bound = if address == "127.0.0.1" {
+            "\"127.0.0.1\"".to_owned()
+        } else {
+            format!("\"127.0.0.1\", \"{address}\"")
+        };
         let config = format!(
-            "port: {port}\nbind_addresses: [\"127.0.0.1\"]\n\
-             rtc:\n  node_ip: 127.0.0.1\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n  interfaces:\n    includes: [lo]\n  enable_loopback_candidate: true\n{rtc}\
+            "port: {port}\nbind_addresses: [{bound}]\n\
+             rtc:\n  node_ip: {address}\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n  \
+             interfaces:\n    includes: [lo, {interface}]\n  enable_loopback_candidate: true\n{rtc}\
              keys:\n  {key}: {secret}\nlogging:\n  level: debug\n"
         );
         std::fs::write(directory.path().join("livekit.yaml"), config)
@@ -87,6 +102,11 @@ impl LiveKitServer {
         };
         server.launch()?;
         Ok(server)
+    }
+
+    /// Its WebSocket address for those who reach this machine by that one.
+    pub fn url_at(&self, address: &str) -> String {
+        format!("ws://{address}:{}", self.port)
     }
 
     /// Kills it as a crash would.
