@@ -1,7 +1,8 @@
 //! Prints how fast a backlog drains into PostgreSQL, and how far the copy is behind 100 live interviews.
 //!
 //! `cargo run --release --example postgres_copy URL [EVENTS]`; the schema `viva_benchmark` of that database is made and
-//! dropped. The journal is made in the working directory.
+//! dropped. The journal is made in the working directory. `--backlog DIRECTORY EVENTS` makes such a journal and leaves it,
+//! which is what `scripts/measure-backlog` begins with.
 #![allow(
     clippy::disallowed_methods,
     reason = "a panic here ends the run, which is seen"
@@ -40,6 +41,13 @@ async fn main() -> Result<(), Failure> {
     let url = arguments
         .next()
         .ok_or("name the database: postgresql://…")?;
+    if url == "--backlog" {
+        let directory = arguments.next().ok_or("name the directory")?;
+        let events: u64 = arguments.next().ok_or("how many events?")?.parse()?;
+        let journal = Journal::open(Path::new(&directory))?;
+        write_backlog(&journal, events / LENGTH).await?;
+        return Ok(journal.close().await?);
+    }
     let events = arguments.next().map_or(Ok(EVENTS), |text| text.parse())?;
     let directory = std::env::current_dir()?.join(format!("postgres-copy-{}", std::process::id()));
     let measured = measure(&directory, &url, events).await;
