@@ -1,6 +1,8 @@
 //! The documents are true where a program can tell: every link leads to a file, every name that is linked is in that
 //! file, and the table of limits says what the source says.
 //!
+//! What the alerts and the dashboard ask for is a metric of the program, and each alert is in the operator's table.
+//!
 //! The table's rows are `| value | name | file | reason |`. A name is that of a constant, of a setting with its default
 //! or of a line in a unit. Reads text alone and starts nothing.
 #![allow(
@@ -245,4 +247,70 @@ fn a_row_that_is_not_true_is_noticed() {
         .map(|(_, limit)| limit.name.as_str())
         .collect();
     assert_eq!(limits, ["BOTH", "SIZE_BYTES_MAX", "WAIT"]);
+}
+
+/// The text of every file below a directory of the source.
+fn sources(directory: &Path) -> String {
+    let entries = fs::read_dir(directory).expect("a directory of the source");
+    entries
+        .map(|entry| {
+            let path = entry.expect("an entry of the source").path();
+            if path.is_dir() {
+                sources(&path)
+            } else {
+                fs::read_to_string(&path).expect("a file of the source")
+            }
+        })
+        .collect()
+}
+
+/// The words of a text that begin so.
+fn words<'a>(text: &'a str, beginning: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(move |word| word.starts_with(beginning))
+}
+
+#[test]
+fn what_is_monitored_is_a_metric_of_the_program() {
+    let monitoring = root().join("nixos/monitoring");
+    if !monitoring.is_dir() {
+        eprintln!("skipped: this copy of the source is without its monitoring");
+        return;
+    }
+    let source = sources(&root().join("src"));
+    let read = |name: &str| fs::read_to_string(monitoring.join(name)).expect("a monitoring file");
+    let asked = read("alerts.yml") + &read("dashboards/viva.json");
+    let endings = ["_total", "_bucket", "_sum", "_count", ""];
+    let is_metric = |name: &str| {
+        endings.iter().any(|ending| {
+            let bare = name.strip_suffix(ending);
+            bare.is_some_and(|bare| source.contains(&format!("\"{bare}\"")))
+        })
+    };
+    let mut unknown: Vec<_> = words(&asked, "viva_")
+        .filter(|name| !is_metric(name))
+        .map(str::to_owned)
+        .collect();
+    unknown.dedup();
+    assert_none("no metric of the program", &unknown);
+}
+
+#[test]
+fn every_alert_is_in_the_operators_table() {
+    let alerts = fs::read_to_string(root().join("nixos/monitoring/alerts.yml"));
+    let guide = fs::read_to_string(root().join("docs/operations.md"));
+    let (Ok(alerts), Ok(guide)) = (alerts, guide) else {
+        eprintln!("skipped: this copy of the source is without its monitoring");
+        return;
+    };
+    let unexplained: Vec<_> = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .filter(|name| !guide.contains(&format!("| `{name}` |")))
+        .map(str::to_owned)
+        .collect();
+    assert_none(
+        "docs/operations.md does not say what these mean",
+        &unexplained,
+    );
 }

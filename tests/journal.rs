@@ -362,3 +362,20 @@ async fn a_damaged_page_is_an_error_and_not_an_invention() {
         "{events:?}"
     );
 }
+
+#[tokio::test]
+async fn writes_that_wait_for_the_disk_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(directory.path()).unwrap();
+    let stranger = rusqlite::Connection::open(directory.path().join(JOURNAL_FILE)).unwrap();
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waits = async {
+        while journal.probe().waiting != 2 {
+            tokio::task::yield_now().await;
+        }
+        stranger.execute_batch("ROLLBACK").unwrap();
+    };
+    let (first, second, ()) = tokio::join!(journal.begin(new("a")), journal.begin(new("b")), waits);
+    first.and(second).unwrap();
+    assert_eq!(journal.probe().waiting, 0);
+}

@@ -25,6 +25,7 @@ mod write;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -65,6 +66,8 @@ pub struct Journal {
     queue: SyncSender<Command>,
     vitals: Arc<Mutex<Vitals>>,
     committed: watch::Receiver<u64>,
+    /// Writes that were not answered yet.
+    waiting: Arc<AtomicU64>,
     restored: Option<Arc<str>>,
     directory: Arc<Path>,
 }
@@ -139,6 +142,8 @@ pub struct Probe {
     pub commits: u64,
     /// Events written since the start.
     pub events: u64,
+    /// Writes that are not on disk yet, those of the transaction that is under way included.
+    pub waiting: u64,
     /// What the last transaction took, from its begin until it was on disk.
     pub last_commit_us: Option<u64>,
     /// How long the transaction that is under way has taken so far: a large value is a disk that stands still.
@@ -216,6 +221,7 @@ impl Journal {
             queue,
             vitals,
             committed,
+            waiting: Arc::default(),
             restored: restored.map(Into::into),
             directory: directory.into(),
         })
@@ -476,6 +482,7 @@ impl Journal {
             condition: vitals.condition.clone(),
             commits: vitals.commits,
             events: vitals.events,
+            waiting: self.waiting.load(Ordering::Relaxed),
             last_commit_us: vitals.last_commit_us,
             committing_for_us: vitals.committing_since.map(|t| micros(t.elapsed())),
         }
@@ -491,6 +498,7 @@ impl Journal {
 
     async fn send(&self, command: impl FnOnce(Reply) -> Command) -> Result<Written, JournalError> {
         let (reply, answer) = oneshot::channel();
+        let _waits = Waits::among(&self.waiting);
         self.enqueue(command(reply))?;
         match answer.await {
             Ok(result) => result,
@@ -514,6 +522,22 @@ impl Journal {
                 cause: "the journal's thread has died".into(),
             },
         }
+    }
+}
+
+/// One write that waits, for as long as this is kept.
+struct Waits<'a>(&'a AtomicU64);
+
+impl<'a> Waits<'a> {
+    fn among(waiting: &'a AtomicU64) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -194,6 +194,7 @@ async fn a_lock_held_by_another_program_is_an_error_that_passes() {
         queue,
         vitals,
         committed,
+        waiting: Arc::default(),
         restored: None,
         directory: directory.path().into(),
     };

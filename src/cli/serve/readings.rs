@@ -129,6 +129,11 @@ impl Sources {
             "Events in the journal since the start",
             probe.events as f64,
         );
+        readings.gauge(
+            "viva_journal_queue_length",
+            "Writes that wait for the disk",
+            probe.waiting as f64,
+        );
     }
 }
 
