@@ -223,7 +223,8 @@ async fn a_small_disk_is_told_and_overcome(disk: SmallDisk) {
     copying
         .wait_until("the schema", |now| now.phase == viva::sync::Phase::Well)
         .await;
-    let location = disk.path();
+    postgres.give(disk.path());
+    let location = disk.path().display();
     postgres.psql_in(
         "viva",
         &format!("CREATE TABLESPACE small LOCATION '{location}'"),

@@ -363,21 +363,25 @@ fn the_service_is_ready_without_its_database_and_says_so_everywhere() {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
     postgres.up();
-    wait_for_metric(&service, "viva_sync_failing{kind=\"unreachable\"} 0.0");
-    assert!(
-        service
-            .get("/healthz")
-            .1
-            .contains("\"postgres\":{\"need\":\"optional\",\"state\":\"ok\"")
+    wait_for(
+        &service,
+        "/metrics",
+        "viva_sync_failing{kind=\"unreachable\"} 0.0",
+    );
+    // Told a moment after it is counted.
+    wait_for(
+        &service,
+        "/healthz",
+        r#""postgres":{"need":"optional","state":"ok""#,
     );
 }
 
-fn wait_for_metric(service: &Service, line: &str) {
+fn wait_for(service: &Service, page: &str, text: &str) {
     let deadline = std::time::Instant::now() + service::LIMIT;
-    while !service.get("/metrics").1.contains(line) {
+    while !service.get(page).1.contains(text) {
         assert!(
             std::time::Instant::now() < deadline,
-            "{line} is not told:\n{}",
+            "{text} is not told:\n{}",
             service.log()
         );
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -147,7 +147,8 @@ impl Postgres {
         self.directory.path().join("data")
     }
 
-    fn give(&self, path: &Path) {
+    /// Gives a file or a directory to whoever the server runs as.
+    pub fn give(&self, path: &Path) {
         if let Some(user) = self.user {
             let status = Command::new("chown").arg(user).arg(path).status();
             assert!(status.expect("chown").success());
@@ -379,8 +380,8 @@ impl SmallDisk {
         .then_some(disk)
     }
 
-    pub fn path(&self) -> String {
-        self.0.path().display().to_string()
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 
     /// There is room from now on.
