@@ -39,6 +39,7 @@ def arguments():
     parser.add_argument("--dtx", action="store_true", help="send nothing in silence")
     parser.add_argument("--mute-after", type=float, help="mute the microphone so many seconds into the recording, for good")
     parser.add_argument("--limit", type=float, default=60)
+    parser.add_argument("--to-the-end", action="store_true", help="after the answers, stay until the interviewer has left")
     parser.add_argument("--follow", action="store_true", help="stay, say nothing, and tell what happens as it happens")
     return parser.parse_args()
 
@@ -56,6 +57,7 @@ class Candidate:
         self.listening = asyncio.Event()
         self.understood = asyncio.Event()
         self.onset = asyncio.Event()
+        self.parted_from = asyncio.Event()
         self.loud_at = None
         self.ended_at = None
         self.tasks = []
@@ -111,6 +113,8 @@ class Candidate:
             self.ended_at = time.perf_counter()
             await self.understood.wait()
             await self.onset.wait()
+        if self.args.to_the_end:
+            await self.parted_from.wait()
 
     async def microphone(self, source, track):
         step = self.rate // 100
@@ -143,6 +147,8 @@ class Candidate:
 
     def parted(self, participant):
         self.count_agents()
+        if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            self.parted_from.set()
 
     def met(self, participant):
         self.count_agents()

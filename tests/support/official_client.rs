@@ -1,7 +1,7 @@
 //! A candidate on LiveKit's official Python client, with human speech, and what it tells of an interview.
 #![allow(dead_code, reason = "no test needs all of it")]
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -34,9 +34,14 @@ pub fn candidate(
     room: &str,
     arguments: &[&str],
 ) -> Value {
+    told_by(begin(server, room, arguments), service)
+}
+
+/// Lets the official client take part.
+pub fn begin(server: &LiveKitServer, room: &str, arguments: &[&str]) -> Child {
     let python = std::env::var("VIVA_PYTHON")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/venv/bin/python").into());
-    let output = Command::new("timeout")
+    Command::new("timeout")
         .args(["--kill-after=5", LIMIT_S, &python])
         .arg(concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -50,8 +55,15 @@ pub fn candidate(
         .env("LIVEKIT_API_KEY", &server.key)
         .env("LIVEKIT_API_SECRET", &server.secret)
         .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("cannot run {python}: {e}; `make test` sets it up"));
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot run {python}: {e}; `make test` sets it up"))
+}
+
+/// What the client got, once it has left.
+pub fn told_by(client: Child, service: &Service) -> Value {
+    let output = client.wait_with_output().expect("the client's output");
     let text = String::from_utf8_lossy(&output.stdout);
     let said = text.lines().last().unwrap_or_default();
     let told: Value = serde_json::from_str(said).unwrap_or_else(|e| {
