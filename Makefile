@@ -1,5 +1,5 @@
 # Two commands: `make demo` holds an interview on this machine, `make test` passes the tests.
-.PHONY: demo test lint build prepare setup setup-test web help
+.PHONY: demo test vm lint build prepare setup setup-test web help
 .DEFAULT_GOAL := help
 
 VIVA := target/release/viva
@@ -19,6 +19,9 @@ test: setup-test lint ## Pass all tests, against real servers
 	@$(VIVA) models prepare >/dev/null
 	@VIVA_LITESTREAM="$(VIVA_MODELS)/litestream/litestream" tests/systemd/run $(VIVA)
 	@tests/nix/run
+
+vm: prepare ## Try the units' limits on an emulated machine; takes minutes
+	@tests/vm/run $(VIVA)
 
 lint: ## Check format and lints
 	@cargo fmt --all --check

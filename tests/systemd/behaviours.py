@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -16,6 +15,8 @@ import urllib.request
 from pathlib import Path
 
 UNIT = "viva.service"
+# Where whoever started the machine looks.
+LOGS = Path("/run/out")
 KEYS = Path("/run/keys")
 SECRETS = {"livekit": "a-secret-of-thirty-two-characters", "provider": "the-key-of-a-provider"}
 SETTINGS = Path("/etc/viva/viva.toml")
@@ -458,11 +459,12 @@ def recover():
         pass
 
 
-def main():
+def main(behaviours, what="The units"):
     version = run("systemctl", "--version").stdout.split()[1]
-    print(f"The units under systemd {version}:", flush=True)
+    print(f"{what} under systemd {version}:", flush=True)
+    LOGS.mkdir(exist_ok=True)
     passed = failed = skipped = 0
-    for behaviour in BEHAVIOURS:
+    for behaviour in behaviours:
         name = behaviour.__name__.replace("_", " ")
         try:
             note = behaviour()
@@ -471,15 +473,16 @@ def main():
             print(f"  {DIM}– {name}: {reason}{OFF}", flush=True)
         except Exception as error:  # whatever it is, the others are still worth knowing
             failed += 1
-            Path(f"/run/out/{behaviour.__name__}.log").write_text(run("journalctl", "--no-pager", "--lines=60", "--output=short-monotonic").stdout)
+            (LOGS / f"{behaviour.__name__}.log").write_text(run("journalctl", "--no-pager", "--lines=60", "--output=short-monotonic").stdout)
             recover()
             print(f"  {RED}✗{OFF} {name}\n      {error if isinstance(error, AssertionError) else repr(error)}", flush=True)
         else:
             passed += 1
             print(f"  {GREEN}✓{OFF} {name}{f'  {DIM}{note}{OFF}' if note else ''}", flush=True)
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
-    Path("/run/out/status").write_text("1" if failed else "0")
+    (LOGS / "status").write_text("1" if failed else "0")
+    return failed
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(BEHAVIOURS)
