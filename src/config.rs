@@ -89,6 +89,7 @@ impl Journal {
     pub fn options(&self) -> crate::journal::JournalOptions {
         crate::journal::JournalOptions {
             litestream: self.litestream,
+            ..Default::default()
         }
     }
 }

@@ -48,6 +48,13 @@ fn unix_ms() -> u64 {
     since.as_millis() as u64
 }
 
+fn replicated() -> JournalOptions {
+    JournalOptions {
+        litestream: true,
+        ..JournalOptions::default()
+    }
+}
+
 fn event(seq: u64, bytes: usize) -> Recorded {
     Recorded {
         at_unix_ms: unix_ms(),
@@ -68,7 +75,7 @@ fn a_writer_that_is_replicated() {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let options = JournalOptions { litestream: true };
+        let options = replicated();
         let journal = Journal::open_with(Path::new(&directory), options).unwrap();
         journal.begin(new("a")).await.unwrap();
         for seq in 1.. {
@@ -232,7 +239,7 @@ async fn the_wal_stays_bounded_without_litestream() {
 
 #[tokio::test]
 async fn the_wal_stays_bounded_when_litestream_is_dead() {
-    let largest = largest_wal(JournalOptions { litestream: true }, 100).await;
+    let largest = largest_wal(replicated(), 100).await;
     assert!(
         (32 << 20..72 << 20).contains(&largest),
         "{largest}: left to Litestream up to 64 MiB, and no further"

@@ -130,7 +130,10 @@ async fn load_journal(
     timeline: &Timeline,
     health: &Health,
 ) -> Result<(Journal, Vec<InterviewRow>), BootError> {
-    let (directory, options) = (config.state_directory.clone(), config.journal.options());
+    let (directory, mut options) = (config.state_directory.clone(), config.journal.options());
+    // So that a lock is named for what it is before the start's time is over.
+    let limit = timeline.limit_of(FILES_LIMIT);
+    options.opening_busy_timeout = options.opening_busy_timeout.min(limit / 2);
     let shown = directory.display().to_string();
     let opened = timeline
         .blocking("journal", FILES_LIMIT, move || {
@@ -139,14 +142,22 @@ async fn load_journal(
             Ok((journal, live))
         })
         .await;
-    note(
-        health,
-        "journal",
-        Need::Required,
-        opened.as_ref().err(),
-        shown,
-    );
+    let condition = match &opened {
+        Ok((journal, _)) => condition_of(journal),
+        Err(error) => Condition::Failed(error.to_string()),
+    };
+    health.set("journal", Need::Required, condition, shown);
     opened.map_err(BootError::Journal)
+}
+
+/// How a journal is that can be written.
+pub fn condition_of(journal: &Journal) -> Condition {
+    let damage = journal.damage().map(|damage| {
+        Condition::Degraded(format!(
+            "the file is damaged ({damage}): interviews that need what is broken are refused; `viva journal check` tells more, restore it from its replica"
+        ))
+    });
+    damage.unwrap_or(Condition::Ok)
 }
 
 async fn load_plans(

@@ -87,6 +87,13 @@ impl Timeline {
         as_ms(self.zero.elapsed())
     }
 
+    /// What a stage that begins now has of its own `limit`: less where the limit of the whole start is nearer.
+    #[must_use]
+    pub fn limit_of(&self, limit: Duration) -> Duration {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        self.deadline.map_or(limit, |d| limit.min(left(d)))
+    }
+
     /// Runs blocking work on a thread of its own and waits for it until `limit`.
     ///
     /// # Errors
@@ -102,8 +109,7 @@ impl Timeline {
         E: std::fmt::Display + Send + 'static,
     {
         let started = Instant::now();
-        let left = |deadline: Instant| deadline.saturating_duration_since(started);
-        let limit = self.deadline.map_or(limit, |d| limit.min(left(d)));
+        let limit = self.limit_of(limit);
         self.awaited.send_modify(|awaited| awaited.push(name));
         let task = tokio::task::spawn_blocking(work);
         let result = match tokio::time::timeout(limit, task).await {

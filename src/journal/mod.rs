@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
@@ -69,14 +69,27 @@ pub struct Journal {
     /// Writes that were not answered yet.
     waiting: Arc<AtomicU64>,
     restored: Option<Arc<str>>,
+    damage: Option<Arc<str>>,
     directory: Arc<Path>,
 }
 
 /// How a journal is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalOptions {
     /// Litestream replicates the file and makes the checkpoints.
     pub litestream: bool,
+    /// How long the opening waits for another program that holds SQLite's lock. A start that has less time than the
+    /// default would be over before the lock could be named.
+    pub opening_busy_timeout: Duration,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self {
+            litestream: false,
+            opening_busy_timeout: open::BUSY_TIMEOUT,
+        }
+    }
 }
 
 /// An interview that begins.
@@ -198,6 +211,7 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let opened = open::open(directory, options)?;
         let restored = opened.doubt.as_ref().map(ToString::to_string);
+        let damage = opened.damage.clone();
         if let Some(pages) = pages_max {
             open::limit_pages(&opened, pages)?;
         }
@@ -223,6 +237,7 @@ impl Journal {
             committed,
             waiting: Arc::default(),
             restored: restored.map(Into::into),
+            damage: damage.map(Into::into),
             directory: directory.into(),
         })
     }
@@ -458,6 +473,12 @@ impl Journal {
     /// live interviews were set aside with [`RESTORED_CAUSE`].
     pub fn restored(&self) -> Option<&str> {
         self.restored.as_deref()
+    }
+
+    /// What was wrong with the file's pages when it was opened, if it is small enough for a look at each. Whoever needs one of
+    /// them is refused, and the others are not.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     /// Changes each time something was committed; closed when the journal is.

@@ -21,12 +21,17 @@ use crate::clock::unix_ms;
 /// "VIVA": tells the journal from other programs' databases.
 pub(super) const APPLICATION_ID: i64 = 0x5649_5641;
 /// Litestream holds the write lock for a moment at its checkpoints, and asks for this value.
-pub(super) const BUSY_TIMEOUT_MS: u64 = 5_000;
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pages in the WAL from which a commit also brings them into the file: 4 MiB.
 const CHECKPOINT_PAGES: u32 = 1_000;
 /// The same when Litestream makes the checkpoints: only should it be dead. 64 MiB.
 const CHECKPOINT_PAGES_WITH_LITESTREAM: u32 = 16_384;
+
+/// Up to this size the pages are all looked at when the file is opened: some ten milliseconds, beside which a model loads.
+const CHECKED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What SQLite takes for the index of a WAL.
+const INDEX_BYTES: u64 = 32 * 1024;
 
 /// A journal that can be written.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(super) struct Opened {
     pub(super) options: JournalOptions,
     /// Why the file is not taken for the one that was written last.
     pub(super) doubt: Option<Doubt>,
+    /// What is wrong with its pages.
+    pub(super) damage: Option<String>,
     /// After the connection, so that the file is closed before the lock is given up.
     pub(super) lock: WriterLock,
 }
@@ -80,8 +87,16 @@ fn open_once(directory: &Path, options: JournalOptions) -> Result<Opened, Journa
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
         Connection::open_with_flags(&path, flags).map_err(|e| opening(&path, &e))?;
+    wait_for_locks(&connection, &path, options.opening_busy_timeout)?;
     check_identity(&connection, &path)?;
     prepare(&connection, options).map_err(|e| opening(&path, &e))?;
+    let damage = damage(&connection, &path);
+    if let Some(damage) = &damage {
+        tracing::error!(
+            "the journal {} is damaged: {damage}; interviews that do not need what is broken go on",
+            path.display()
+        );
+    }
     migrate(&mut connection, &path, directory)?;
     let tombstones = Tombstones::of(directory);
     bury(&mut connection, &path, &tombstones)?;
@@ -95,6 +110,7 @@ fn open_once(directory: &Path, options: JournalOptions) -> Result<Opened, Journa
         );
         marker.clear();
     }
+    wait_for_locks(&connection, &path, BUSY_TIMEOUT)?;
     Ok(Opened {
         connection,
         path,
@@ -103,8 +119,20 @@ fn open_once(directory: &Path, options: JournalOptions) -> Result<Opened, Journa
         tombstones,
         options,
         doubt,
+        damage,
         lock,
     })
+}
+
+/// How long each statement waits for another program's lock, from now on.
+pub(super) fn wait_for_locks(
+    connection: &Connection,
+    path: &Path,
+    limit: Duration,
+) -> Result<(), JournalError> {
+    connection
+        .busy_timeout(limit)
+        .map_err(|e| opening(path, &e))
 }
 
 /// Makes the file full at a size, so that a full disk can be tried out.
@@ -123,9 +151,6 @@ pub(super) fn check_identity(connection: &Connection, path: &Path) -> Result<i64
             .pragma_query_one(None, pragma)
             .map_err(|e| opening(path, &e))
     };
-    connection
-        .busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))
-        .map_err(|e| opening(path, &e))?;
     let (application_id, version) = (read("application_id")?, read("user_version")?);
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
@@ -183,6 +208,23 @@ fn prepare(connection: &Connection, options: JournalOptions) -> rusqlite::Result
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
+/// What is wrong with the pages of a file that is small enough to look at all of them. It costs the interviews that need
+/// them and not the start, and is said before one of them is begun. Of a larger file `viva journal check` tells.
+fn damage(connection: &Connection, path: &Path) -> Option<String> {
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    if bytes(path) + bytes(Path::new(&wal)) > CHECKED_BYTES_MAX {
+        return None;
+    }
+    let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    match found {
+        Ok(found) if found == "ok" => None,
+        Ok(found) => Some(found),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// Whoever was deleted is not here, also when the file was restored from a time before that.
 fn bury(
     connection: &mut Connection,
@@ -236,10 +278,19 @@ pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> JournalError {
             JournalError::Damaged { path, cause }
         }
         Some(ErrorCode::DiskFull) => JournalError::Full,
+        // Where there is no room for the index of the WAL, SQLite speaks of input and output.
+        Some(ErrorCode::SystemIoFailure) if is_full(&path) => JournalError::Full,
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             JournalError::Unwritable { path, cause }
         }
         Some(ErrorCode::DatabaseBusy) => JournalError::Locked { cause },
         _ => JournalError::Open { path, cause },
     }
+}
+
+/// Whether the disk has no room for the smallest of SQLite's files.
+fn is_full(path: &Path) -> bool {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    rustix::fs::statvfs(directory)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < INDEX_BYTES)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::erase::ended_before;
-use super::open::{check_identity, opening};
+use super::open::{BUSY_TIMEOUT, check_identity, opening, wait_for_locks};
 use super::rows::{
     InterviewRow, StoredEvent, count_events, events_after, events_from, interview, interview_id,
     interview_row, interviews_sql, plan, verify,
@@ -55,6 +55,7 @@ impl JournalReader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(&path, flags).map_err(|e| opening(&path, &e))?;
+        wait_for_locks(&connection, &path, BUSY_TIMEOUT)?;
         let schema = check_identity(&connection, &path)?;
         if schema == 0 {
             return Err(JournalError::Missing { path });

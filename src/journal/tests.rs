@@ -196,6 +196,7 @@ async fn a_lock_held_by_another_program_is_an_error_that_passes() {
         committed,
         waiting: Arc::default(),
         restored: None,
+        damage: None,
         directory: directory.path().into(),
     };
 

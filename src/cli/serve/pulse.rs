@@ -6,6 +6,7 @@ use livekit::webrtc::audio::clock_stats;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::boot::components;
 use crate::health::vitals::{Heart, Progress, Sign, Still};
 use crate::health::{Condition, Health, Need, metrics};
 use crate::journal::{self, Journal};
@@ -95,7 +96,7 @@ pub(super) async fn watch(
         {
             metrics::audio_lag(Duration::from_micros(us));
         }
-        note_journal(&health, probe.condition);
+        note_journal(&health, &journal, probe.condition);
         let is_ok = matches!(health.condition("vad"), Some(Condition::Ok));
         if is_ok && vad.vitals().degraded {
             let cause =
@@ -110,9 +111,9 @@ pub(super) async fn watch(
     }
 }
 
-fn note_journal(health: &Health, condition: journal::Condition) {
+fn note_journal(health: &Health, journal: &Journal, condition: journal::Condition) {
     let condition = match condition {
-        journal::Condition::Well => Condition::Ok,
+        journal::Condition::Well => components::condition_of(journal),
         journal::Condition::Full => Condition::Failed(
             "the disk is full: what runs is ended, nothing begins; free some space".into(),
         ),
