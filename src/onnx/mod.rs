@@ -3,6 +3,7 @@
 //! Sessions run on the thread that calls them and never spin, so that a bounded set of threads of ours is all the CPU
 //! that inference takes.
 
+mod library;
 mod prepared;
 mod shapes;
 
@@ -122,6 +123,7 @@ impl Runtime {
                 })
             };
         }
+        library::check_whole(&canonical).map_err(failed)?;
         let environment = ort::init_from(&canonical)
             .map_err(|e| failed(e.to_string()))?
             .with_name("viva")

@@ -44,6 +44,16 @@ pub enum EmbeddedError {
         /// What was looked for.
         program: std::path::PathBuf,
     },
+    /// What is there under that name gives no phonemes.
+    #[error(
+        "{program} gives no phonemes: {reason}; reinstall the package espeak-ng, or set tts.espeak to one that works"
+    )]
+    Espeak {
+        /// The program.
+        program: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The system gives no thread, or the thread ended while it loaded.
     #[error(
         "cannot start the thread {name}: {reason}; look at the limits of tasks and memory (TasksMax, MemoryMax)"

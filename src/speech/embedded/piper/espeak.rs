@@ -1,13 +1,21 @@
 //! Asks the external program `espeak-ng` for phonemes. It is GPL-licensed, so it is a process and never linked.
 
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 /// Phonemes are at most a few times as long as the text, which is bounded; more is not read.
 const OUTPUT_BYTES_MAX: u64 = 128 * 1024;
+/// For the first word, at the start. It takes some ten milliseconds, and its files may come from a cold disk.
+const TRIAL_LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks at whether it has ended.
+const TRIAL_LOOK: Duration = Duration::from_millis(1);
+/// What it is tried with.
+const TRIAL_WORD: &str = "yes";
 
 /// The program, set to one voice.
 #[derive(Debug)]
@@ -22,6 +30,70 @@ impl Espeak {
             program,
             voice: voice.to_owned(),
         }
+    }
+
+    /// Whether it gives phonemes: a voice without them says nothing. Blocks for as long as a word takes.
+    pub(super) fn try_out(&self) -> Result<(), String> {
+        let mut child = self.command().spawn().map_err(|e| e.to_string())?;
+        let tried = self.trial(&mut child);
+        // It has ended, or is not worth waiting for.
+        let _killed = child.kill();
+        let _reaped = child.wait();
+        tried
+    }
+
+    fn trial(&self, child: &mut std::process::Child) -> Result<(), String> {
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("it has no pipes".into());
+        };
+        // A program that reads nothing may have closed its end; what counts is how it ends.
+        let _written = writeln!(stdin, "{TRIAL_WORD}");
+        drop(stdin);
+        let deadline = Instant::now() + TRIAL_LIMIT;
+        let status = loop {
+            match child.try_wait().map_err(|e| e.to_string())? {
+                Some(status) => break status,
+                // One that writes more than a pipe holds does not end either.
+                None if Instant::now() >= deadline => {
+                    return Err(format!("it did not end within {} s", TRIAL_LIMIT.as_secs()));
+                }
+                None => std::thread::sleep(TRIAL_LOOK),
+            }
+        };
+        if !status.success() {
+            return Err(self.failure(status));
+        }
+        let mut output = String::new();
+        stdout
+            .take(OUTPUT_BYTES_MAX)
+            .read_to_string(&mut output)
+            .map_err(|e| e.to_string())?;
+        if output.trim().is_empty() {
+            return Err(format!("it made nothing of the word \"{TRIAL_WORD}\""));
+        }
+        Ok(())
+    }
+
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn failure(&self, status: std::process::ExitStatus) -> String {
+        format!(
+            "it ended with {status}; does it have the voice {}?",
+            self.voice
+        )
+    }
+
+    fn command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        // -b 1: the input is UTF-8 whatever the locale says.
+        command
+            .args(["--ipa", "-q", "-b", "1", "-v", &self.voice, "--stdin"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        command
     }
 
     /// The phonemes of each clause. Dropping the future kills the program; the caller sets the time limit.
@@ -50,12 +122,7 @@ impl Espeak {
     async fn run(&self, text: &str) -> Result<String, String> {
         let failed =
             |what: &str, e: std::io::Error| format!("{what} {}: {e}", self.program.display());
-        let mut child = Command::new(&self.program)
-            // -b 1: the input is UTF-8 whatever the locale says.
-            .args(["--ipa", "-q", "-b", "1", "-v", &self.voice, "--stdin"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+        let mut child = Command::from(self.command())
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| failed("cannot start", e))?;
@@ -80,9 +147,9 @@ impl Espeak {
             .map_err(|e| failed("cannot wait for", e))?;
         if !status.success() {
             return Err(format!(
-                "{} ended with {status}; does it have the voice {}?",
+                "{}: {}",
                 self.program.display(),
-                self.voice
+                self.failure(status)
             ));
         }
         String::from_utf8(output).map_err(|_| format!("{} wrote no UTF-8", self.program.display()))
@@ -162,6 +229,16 @@ mod tests {
         let espeak = script(&directory, "cat > /dev/null; exit 3");
         let error = espeak.phonemes(&["hello"]).await.unwrap_err();
         assert!(error.contains("espeak") && error.contains('3'), "{error}");
+    }
+
+    #[test]
+    fn at_the_start_it_is_tried_with_a_word() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Espeak::new("espeak-ng".into(), "en-us").try_out(), Ok(()));
+        for (program, named) in [("exit 3", "3"), ("exit 0", "nothing of the word")] {
+            let error = script(&directory, program).try_out().unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[tokio::test]

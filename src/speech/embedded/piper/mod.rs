@@ -91,7 +91,7 @@ type Sound = Result<Vec<i16>, String>;
 struct Engine {
     worker: Worker<Vec<i64>, Sound>,
     settings: Settings,
-    espeak: Espeak,
+    espeak: Arc<Espeak>,
     limit: Duration,
 }
 
@@ -117,10 +117,24 @@ impl Piper {
         let program = find(espeak).ok_or_else(|| EmbeddedError::NoEspeak {
             program: espeak.to_owned(),
         })?;
-        let espeak = Espeak::new(program, settings.espeak_voice());
+        let espeak = Arc::new(Espeak::new(program, settings.espeak_voice()));
+        // While the voice is read.
+        let tried = espeak.clone();
+        let trial = std::thread::Builder::new()
+            .name("espeak".into())
+            .spawn(move || {
+                tried.try_out().map_err(|reason| EmbeddedError::Espeak {
+                    program: tried.program().to_owned(),
+                    reason,
+                })
+            })
+            .map_err(|e| thread_error(e.to_string()))?;
         let (runtime, files, own) = (runtime.clone(), files.clone(), settings.clone());
         let worker = Worker::start("piper", move |jobs| {
             let mut bytes = ModelBytes::read(&runtime, &files.voice)?;
+            // It is long over by now, and without it the voice need not be loaded.
+            let tried = trial.join();
+            tried.map_err(|_| thread_error("it panicked".into()))??;
             let mut voice = Voice::load(&runtime, &mut bytes, &own, style.kept_human())?;
             voice.warm_up()?;
             jobs.serve(|ids: Vec<i64>, _| voice.speak(&ids).map_err(|e| e.to_string()));
@@ -142,6 +156,13 @@ impl std::fmt::Debug for Piper {
         f.debug_struct("Piper")
             .field("limit", &self.engine.limit)
             .finish_non_exhaustive()
+    }
+}
+
+fn thread_error(reason: String) -> EmbeddedError {
+    EmbeddedError::Thread {
+        name: "espeak",
+        reason,
     }
 }
 
