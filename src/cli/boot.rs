@@ -1,6 +1,7 @@
 //! `viva boot`: runs the start's stages without serving, as often as asked, with faults if asked, and shows where the
 //! time went.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use owo_colors::Style;
@@ -148,18 +149,16 @@ fn summarize(mut times: Vec<u64>, of: usize) {
 }
 
 async fn with_faults(args: &Args, seed: u64, config: &Config) -> anyhow::Result<bool> {
-    let mut broken = 0_u64;
-    let (mut ready, mut ended) = (0_u64, 0_u64);
     let limit = Duration::from_millis(args.limit_ms);
-    let (mut over, mut worst_ms) = (0_u64, 0);
+    let mut all = Tally::default();
+    let mut by_kind: BTreeMap<String, Tally> = BTreeMap::new();
     for number in 0..args.repeat {
         let outcome = faults::run(seed, number, config, limit).await?;
-        broken += u64::from(outcome.broken_promise.is_some());
-        ready += u64::from(outcome.result.is_ok());
-        ended += u64::from(outcome.result.is_err());
-        // The limit ends a start; what comes on top is a processor that is not to be had.
-        over += u64::from(outcome.elapsed_ms > args.limit_ms + args.limit_ms / 10);
-        worst_ms = worst_ms.max(outcome.elapsed_ms);
+        all.count(&outcome);
+        by_kind
+            .entry(outcome.fault.kind())
+            .or_default()
+            .count(&outcome);
         if args.json {
             line(serde_json::to_string(&outcome)?);
         } else {
@@ -167,12 +166,50 @@ async fn with_faults(args: &Args, seed: u64, config: &Config) -> anyhow::Result<
         }
     }
     if !args.json {
+        show_tallies(&all, &by_kind);
         line(format_args!(
-            "{ready} ready, {ended} ended with their cause named, {broken} not as promised; the longest took {worst_ms} ms, {over} more than a tenth above the {} ms",
-            args.limit_ms
+            "{} ready, {} ended with their cause named, {} not as promised; the longest took {} ms of {} ms",
+            all.ready, all.ended, all.broken, all.longest_ms, args.limit_ms
         ));
     }
-    Ok(broken == 0)
+    Ok(all.broken == 0)
+}
+
+/// What became of several starts.
+#[derive(Debug, Default)]
+struct Tally {
+    ready: u64,
+    ended: u64,
+    broken: u64,
+    longest_ms: u64,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: &Outcome) {
+        match (&outcome.broken_promise, &outcome.result) {
+            (Some(_), _) => self.broken += 1,
+            (None, Ok(())) => self.ready += 1,
+            (None, Err(_)) => self.ended += 1,
+        }
+        self.longest_ms = self.longest_ms.max(outcome.elapsed_ms);
+    }
+}
+
+fn show_tallies(all: &Tally, by_kind: &BTreeMap<String, Tally>) {
+    let row = |name: &str, tally: &Tally| {
+        line(format_args!(
+            "{name:24} {:>7} {:>7} {:>7} {:>8} ms",
+            tally.ready, tally.ended, tally.broken, tally.longest_ms
+        ));
+    };
+    line(dim(format_args!(
+        "{:24} {:>7} {:>7} {:>7} {:>11}",
+        "fault", "ready", "ended", "broken", "longest"
+    )));
+    for (name, tally) in by_kind {
+        row(name, tally);
+    }
+    row("all", all);
 }
 
 fn show_outcome(outcome: &Outcome) {

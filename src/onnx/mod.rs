@@ -15,6 +15,7 @@ use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{InMemorySession, Session};
 
+pub(crate) use prepared::files_of as prepared_files;
 pub(crate) use shapes::take_out as take_out_shapes;
 
 pub use prepared::{ModelBytes, Network, Preparation, PrepareError, prepare};

@@ -61,6 +61,12 @@ fn place(model: &Path) -> PathBuf {
     with_suffix(model, ".ort")
 }
 
+/// The files of the prepared form of a model, which need not be there.
+pub(crate) fn files_of(model: &Path) -> [PathBuf; 2] {
+    let prepared = place(model);
+    [note_of(&prepared), prepared]
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -5,6 +5,7 @@
  *   FAULTFS_AFTER      so many calls are let through
  *   FAULTFS_FAILURE    full: ENOSPC until FAULTFS_FREED bytes were unlinked | eio: EIO, for ever |
  *                      once: EIO, one time | kill: SIGKILL before the call | torn: half of a write, then SIGKILL
+ *                      slow: each call takes FAULTFS_MS longer
  *                      power: every write is logged to FAULTFS_LOG, each sync as a barrier, nothing fails
  */
 #define _GNU_SOURCE
@@ -22,7 +23,7 @@
 #include <unistd.h>
 
 enum operation { WRITE = 1, SYNC = 2 };
-enum failure { NONE, FULL, EIO_ALWAYS, EIO_ONCE, KILL, TORN, POWER };
+enum failure { NONE, FULL, EIO_ALWAYS, EIO_ONCE, KILL, TORN, SLOW, POWER };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -31,6 +32,7 @@ static size_t directory_length;
 static int operations;
 static enum failure failure;
 static long remaining;
+static long slow_ms;
 static int log_fd = -1;
 /* Room that was made by removing a file; the full disk has this much. */
 static long freed;
@@ -67,8 +69,11 @@ static void set_up(void) {
             : !strcmp(name, "once") ? EIO_ONCE
             : !strcmp(name, "kill") ? KILL
             : !strcmp(name, "torn") ? TORN
+            : !strcmp(name, "slow") ? SLOW
             : !strcmp(name, "power") ? POWER
                                      : NONE;
+    const char *slow = getenv("FAULTFS_MS");
+    slow_ms = slow ? atol(slow) : 0;
     const char *log = getenv("FAULTFS_LOG");
     if (log) log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
@@ -106,6 +111,10 @@ static int is_due(enum operation operation, size_t bytes) {
     if (due && failure == EIO_ONCE) remaining = LONG_MAX;
     pthread_mutex_unlock(&lock);
     if (due && failure == KILL) kill(getpid(), SIGKILL);
+    if (due && failure == SLOW) {
+        usleep((useconds_t)slow_ms * 1000);
+        due = 0;
+    }
     return due;
 }
 

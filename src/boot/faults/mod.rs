@@ -3,6 +3,9 @@
 //! Everything happens in a scratch directory; the models of the machine are linked into it, and what is damaged is a
 //! copy. The same seed and number give the same fault.
 
+mod fault;
+mod journals;
+mod proof;
 mod scratch;
 
 use std::time::{Duration, Instant};
@@ -14,91 +17,17 @@ use super::components::{self, Components};
 use crate::config::{Config, Environment};
 use crate::health::{Condition, Health};
 
+pub use fault::{Fault, Part};
 pub use scratch::Scratch;
+
+use fault::Expected;
 
 /// A start that is not over so long after its limit hangs: what a machine may need that is busy with something else.
 const NOTICE_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// Nothing.
-    None,
-    /// A byte of a model file is another.
-    ModelCorrupt(Part),
-    /// A model file ends too early.
-    ModelTruncated(Part),
-    /// A model file is not there.
-    ModelMissing(Part),
-    /// A model file is a directory.
-    ModelIsDirectory(Part),
-    /// A model file comes slowly, in so many milliseconds.
-    ModelSlow(Part, u16),
-    /// A model file never comes.
-    ModelStuck(Part),
-    /// The journal's first page is noise.
-    JournalDamaged,
-    /// The journal is another program's database.
-    JournalForeign,
-    /// Another process writes the journal.
-    JournalTaken,
-    /// Another program holds SQLite's own lock.
-    JournalLocked,
-    /// The state directory is a file.
-    StateIsFile,
-    /// The default plan is no plan.
-    PlanBroken,
-    /// The directory of plans is not there.
-    PlansMissing,
-    /// A plan comes slowly, in so many milliseconds.
-    PlanSlow(u16),
-    /// A plan never comes.
-    PlanStuck,
-    /// Another program listens on the port.
-    PortTaken,
-    /// The file with a provider's key is not there.
-    KeyMissing,
-    /// The file with a provider's key is empty.
-    KeyEmpty,
-    /// A provider's address is none.
-    BadAddress,
-    /// No provider is there.
-    ProvidersDown,
-    /// The providers accept and say nothing.
-    ProvidersSilent,
-    /// There is no `espeak-ng`.
-    NoEspeak,
-    /// Told to stop after so many milliseconds.
-    Stopped(u16),
-}
-
-/// A model file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// Silero; without it loudness tells speech.
-    Vad,
-    /// Smart Turn; without it silence tells the end of a turn.
-    Turn,
-    /// Moonshine's encoder.
-    Stt,
-    /// Piper's settings.
-    Tts,
-}
-
-/// What a fault must lead to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    /// Ready, as if nothing were.
-    Ready,
-    /// Ready, with this component degraded.
-    Degraded(&'static str),
-    /// The end, whose cause has this in it.
-    Ends(&'static str),
-    /// Ready, or stopped before that.
-    Stops,
-}
+/// Of the limit of a start, for its stages. The rest is for what has to happen at their end, so that a start that is
+/// late is over within its limit.
+const STAGES_PERCENT: u32 = 90;
 
 /// What became of a start.
 #[derive(Debug, Clone, Serialize)]
@@ -118,103 +47,6 @@ pub struct Outcome {
     pub broken_promise: Option<String>,
 }
 
-impl Fault {
-    /// Any fault; about one in eight is none.
-    pub fn any(random: &mut fastrand::Rng) -> Self {
-        let ms = random.u16(1..400);
-        match random.u8(0..32) {
-            0..=3 => Self::None,
-            4..=5 => Self::ModelCorrupt(Part::any(random)),
-            6..=7 => Self::ModelTruncated(Part::any(random)),
-            8..=9 => Self::ModelMissing(Part::any(random)),
-            10 => Self::ModelIsDirectory(Part::any(random)),
-            11..=12 => Self::ModelSlow(Part::any(random), ms),
-            13 => Self::ModelStuck(Part::any(random)),
-            14 => Self::JournalDamaged,
-            15 => Self::JournalForeign,
-            16 => Self::JournalTaken,
-            17 => Self::JournalLocked,
-            18 => Self::StateIsFile,
-            19 => Self::PlanBroken,
-            20 => Self::PlansMissing,
-            21 => Self::PlanSlow(ms),
-            22 => Self::PlanStuck,
-            23 => Self::PortTaken,
-            24 => Self::KeyMissing,
-            25 => Self::KeyEmpty,
-            26 => Self::BadAddress,
-            27 => Self::ProvidersDown,
-            28 => Self::ProvidersSilent,
-            29 => Self::NoEspeak,
-            _ => Self::Stopped(ms),
-        }
-    }
-
-    /// Whether it is one of the remote or of the embedded engines; else either may be used.
-    fn needs_embedded(self) -> Option<bool> {
-        match self {
-            Self::KeyMissing
-            | Self::KeyEmpty
-            | Self::BadAddress
-            | Self::ProvidersDown
-            | Self::ProvidersSilent => Some(false),
-            Self::NoEspeak => Some(true),
-            Self::ModelCorrupt(part)
-            | Self::ModelTruncated(part)
-            | Self::ModelMissing(part)
-            | Self::ModelIsDirectory(part)
-            | Self::ModelSlow(part, _)
-            | Self::ModelStuck(part) => match part {
-                Part::Vad | Part::Turn => None,
-                Part::Stt | Part::Tts => Some(true),
-            },
-            _ => None,
-        }
-    }
-
-    fn expected(self) -> Expected {
-        match self {
-            Self::None | Self::ProvidersDown | Self::ProvidersSilent => Expected::Ready,
-            Self::ModelSlow(..) | Self::PlanSlow(_) => Expected::Ready,
-            Self::ModelCorrupt(part) | Self::ModelTruncated(part) => part.without("sha256"),
-            Self::ModelMissing(part) | Self::ModelIsDirectory(part) => part.without("models/fetch"),
-            Self::ModelStuck(part) => part.without("still not done"),
-            Self::JournalDamaged | Self::JournalForeign => Expected::Ends("journal.sqlite3"),
-            Self::JournalTaken => Expected::Ends("another process"),
-            Self::JournalLocked => Expected::Ends("the journal"),
-            Self::StateIsFile => Expected::Ends("state"),
-            Self::PlanBroken => Expected::Ends("demo.toml"),
-            Self::PlansMissing => Expected::Ends("plans_directory"),
-            Self::PlanStuck => Expected::Ends("the plans"),
-            Self::PortTaken => Expected::Ends("http.listen"),
-            Self::KeyMissing | Self::KeyEmpty => Expected::Ends("stt-key"),
-            Self::BadAddress => Expected::Ends("base_url"),
-            Self::NoEspeak => Expected::Ends("espeak-ng"),
-            Self::Stopped(_) => Expected::Stops,
-        }
-    }
-}
-
-impl Part {
-    fn any(random: &mut fastrand::Rng) -> Self {
-        match random.u8(0..4) {
-            0 => Self::Vad,
-            1 => Self::Turn,
-            2 => Self::Stt,
-            _ => Self::Tts,
-        }
-    }
-
-    /// What its absence leads to, with `cause` in the message where that is the end.
-    fn without(self, cause: &'static str) -> Expected {
-        match self {
-            Self::Vad => Expected::Degraded("vad"),
-            Self::Turn => Expected::Degraded("turn"),
-            Self::Stt | Self::Tts => Expected::Ends(cause),
-        }
-    }
-}
-
 /// Start number `number` under `seed`, with `config`'s models, which is to be over at `limit`.
 ///
 /// # Errors
@@ -227,36 +59,47 @@ pub async fn run(
 ) -> std::io::Result<Outcome> {
     let mut random = fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let fault = Fault::any(&mut random);
-    let embedded = fault.needs_embedded().unwrap_or_else(|| random.bool());
-    let scratch = Scratch::prepare(fault, embedded, config, &mut random)?;
-    let started = Instant::now();
-    let (result, health) = start(&scratch, fault, limit).await;
-    let elapsed = started.elapsed();
-    let broken_promise = judge(fault, &result, &health);
+    let embedded = fault
+        .needs_embedded()
+        .unwrap_or_else(|| random.u8(0..4) == 0);
+    let scratch = Scratch::prepare(fault, embedded, config, &mut random).await?;
+    let started = start(&scratch, fault, limit).await;
+    let broken_promise = judge(fault, &started, limit);
     Ok(Outcome {
         number,
         fault,
         embedded,
-        elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-        result: match result {
-            Started::Ready => Ok(()),
-            Started::Ended(cause) => Err(cause),
-            Started::Stopped => Err("told to stop".into()),
-            Started::Hangs => Err("hangs".into()),
+        elapsed_ms: u64::try_from(started.elapsed.as_millis()).unwrap_or(u64::MAX),
+        result: match started.end {
+            End::Ready { .. } => Ok(()),
+            End::Ended(cause) => Err(cause),
+            End::Stopped => Err("told to stop".into()),
+            End::Hangs => Err("hangs".into()),
         },
         broken_promise,
     })
 }
 
-enum Started {
-    Ready,
+/// A start that is over.
+struct Started {
+    end: End,
+    elapsed: Duration,
+    health: Health,
+}
+
+enum End {
+    /// With what contradicts that it is.
+    Ready {
+        contradiction: Option<String>,
+    },
     Ended(String),
     Stopped,
     Hangs,
 }
 
-async fn start(scratch: &Scratch, fault: Fault, limit: Duration) -> (Started, Health) {
-    let timeline = Timeline::start().within(limit);
+async fn start(scratch: &Scratch, fault: Fault, limit: Duration) -> Started {
+    let begun = Instant::now();
+    let timeline = Timeline::start().within(limit * STAGES_PERCENT / 100);
     let health = Health::new(timeline.clone());
     let env = Environment::default();
     let stop = async {
@@ -265,53 +108,87 @@ async fn start(scratch: &Scratch, fault: Fault, limit: Duration) -> (Started, He
             _ => std::future::pending().await,
         }
     };
-    let started = tokio::select! {
+    let mut ready = None;
+    let end = tokio::select! {
         loaded = components::load(&scratch.config, &env, &timeline, &health, None) => match loaded {
             Ok(components) => {
-                end(components).await;
-                Started::Ready
+                ready = Some(components);
+                End::Ready { contradiction: None }
             }
-            Err(error) => Started::Ended(error.to_string()),
+            Err(error) => End::Ended(error.to_string()),
         },
-        () = stop => Started::Stopped,
-        () = tokio::time::sleep(limit + NOTICE_LIMIT) => Started::Hangs,
+        () = stop => End::Stopped,
+        () = tokio::time::sleep(limit + NOTICE_LIMIT) => End::Hangs,
     };
-    (started, health)
+    let elapsed = begun.elapsed();
+    let end = match ready {
+        Some(components) => End::Ready {
+            contradiction: use_and_close(components, scratch.is_embedded()).await,
+        },
+        None => end,
+    };
+    Started {
+        end,
+        elapsed,
+        health,
+    }
 }
 
-/// Gives up what the next start needs.
-async fn end(components: Components) {
+/// Tries what is said to be ready, and gives up what the next start needs.
+async fn use_and_close(components: Components, embedded: bool) -> Option<String> {
+    let contradiction = proof::contradiction(&components, embedded).await;
     if let Err(error) = components.journal.close().await {
         tracing::debug!("the journal of a start with a fault: {error}");
     }
+    contradiction
 }
 
 /// What is not as promised.
-fn judge(fault: Fault, started: &Started, health: &Health) -> Option<String> {
-    let cause = match started {
-        Started::Hangs => return Some("it hangs".into()),
-        Started::Stopped => None,
-        Started::Ready => None,
-        Started::Ended(cause) => Some(cause.as_str()),
-    };
-    // A machine that is busy with other things may be too slow for the limit; then that is the cause, and is named.
-    let is_late = cause.is_some_and(|cause| cause.contains("still not done"));
-    let is_ready = matches!(started, Started::Ready);
-    if is_ready && !health.missing().is_empty() {
-        return Some(format!(
-            "it is ready without {}",
-            health.missing().join(", ")
-        ));
+fn judge(fault: Fault, started: &Started, limit: Duration) -> Option<String> {
+    if matches!(started.end, End::Hangs) {
+        return Some("it hangs".into());
     }
-    let as_expected = match fault.expected() {
-        Expected::Ready => is_ready || is_late,
-        Expected::Degraded(name) => {
-            let is_degraded = matches!(health.condition(name), Some(Condition::Degraded(_)));
-            (is_ready && is_degraded) || is_late
+    if started.elapsed > limit {
+        let (took, limit) = (started.elapsed.as_millis(), limit.as_millis());
+        return Some(format!("it took {took} ms in place of {limit} ms at most"));
+    }
+    let health = &started.health;
+    let is_ready = matches!(started.end, End::Ready { .. });
+    if let End::Ready { contradiction } = &started.end {
+        let missing = health.missing();
+        if !missing.is_empty() {
+            return Some(format!("it is ready without {}", missing.join(", ")));
         }
-        Expected::Ends(word) => cause.is_some_and(|cause| cause.contains(word)) || is_late,
-        Expected::Stops => is_ready || is_late || matches!(started, Started::Stopped),
+        // What is said to be damaged may turn out to be.
+        let is_said = matches!(fault.expected(), Expected::DegradedOrEnds(name, _) if degraded(health).contains(&name));
+        if let Some(contradiction) = contradiction.as_ref().filter(|_| !is_said) {
+            return Some(format!("it said READY, and {contradiction}"));
+        }
+    }
+    let cause = match &started.end {
+        End::Ended(cause) => Some(cause.as_str()),
+        _ => None,
     };
-    let said = cause.unwrap_or("ready");
+    let names = |word: &str| cause.is_some_and(|cause| cause.contains(word));
+    let as_expected = match fault.expected() {
+        Expected::Ready => is_ready && degraded(health).is_empty(),
+        Expected::Degraded(name) => is_ready && degraded(health) == [name],
+        Expected::Ends(word) => names(word),
+        Expected::DegradedOrEnds(name, word) => {
+            is_ready && degraded(health).iter().all(|d| *d == name) || names(word)
+        }
+        Expected::Stops => is_ready || matches!(started.end, End::Stopped),
+    };
+    let said = match cause {
+        Some(cause) => cause.to_owned(),
+        None => format!("ready, degraded: [{}]", degraded(health).join(", ")),
+    };
     (!as_expected).then(|| format!("expected {:?}, and it said: {said}", fault.expected()))
+}
+
+/// The components that do less than they should.
+fn degraded(health: &Health) -> Vec<&'static str> {
+    let components = health.snapshot().components.into_iter();
+    let degraded = components.filter(|(_, c)| matches!(c.condition, Condition::Degraded(_)));
+    degraded.map(|(name, _)| name).collect()
 }

@@ -10,11 +10,16 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
+use super::journals::{self, IN_TEN_YEARS_UNIX_MS, NOW_UNIX_MS};
 use super::{Fault, Part};
 use crate::boot::engines::runtime_path;
 use crate::config::{Config, Engine};
 use crate::journal::{JOURNAL_FILE, Journal};
 use crate::models::{self, Manifest};
+use crate::onnx::prepared_files;
+
+/// The plan of every start.
+pub(super) const PLAN: &str = include_str!("../../../plans/demo.toml");
 
 /// Whatever must live as long as the start.
 #[expect(dead_code, reason = "held, not used")]
@@ -28,6 +33,7 @@ enum Held {
 pub struct Scratch {
     /// The settings to start with.
     pub config: Config,
+    embedded: bool,
     directory: tempfile::TempDir,
     held: Vec<Held>,
     pipes: Vec<PathBuf>,
@@ -38,7 +44,7 @@ impl Scratch {
     ///
     /// # Errors
     /// A file can't be made there.
-    pub fn prepare(
+    pub async fn prepare(
         fault: Fault,
         embedded: bool,
         config: &Config,
@@ -73,49 +79,65 @@ impl Scratch {
         }
         link_models(&config.models.directory, &own.models.directory)?;
         fs::create_dir(at("plans"))?;
-        fs::write(
-            at("plans/demo.toml"),
-            include_str!("../../../plans/demo.toml"),
-        )?;
+        fs::write(at("plans/demo.toml"), PLAN)?;
         let mut scratch = Self {
             config: own,
+            embedded,
             directory,
             held: Vec::new(),
             pipes: Vec::new(),
         };
-        scratch.break_it(fault, random)?;
+        scratch.break_it(fault, random).await?;
         Ok(scratch)
+    }
+
+    /// Whether the speech engines are those of this machine.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded
     }
 
     fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn break_it(&mut self, fault: Fault, random: &mut fastrand::Rng) -> io::Result<()> {
+    async fn break_it(&mut self, fault: Fault, random: &mut fastrand::Rng) -> io::Result<()> {
         let state = self.config.state_directory.clone();
+        let file = state.join(JOURNAL_FILE);
         let plan = self.at("plans/demo.toml");
         match fault {
             Fault::None | Fault::ProvidersDown | Fault::Stopped(_) => {}
-            Fault::ModelCorrupt(part) => self.damage(part, |bytes| {
-                let at = random.usize(0..bytes.len());
-                bytes[at] ^= 1 << random.u8(0..8);
-            })?,
+            Fault::ModelCorrupt(part) => self.damage(part, |bytes| flip_a_bit(bytes, random))?,
+            Fault::PreparedDamaged => self.damage_prepared(Part::Turn, random)?,
             Fault::ModelTruncated(part) => self.damage(part, |bytes| {
                 bytes.truncate(random.usize(0..bytes.len()));
             })?,
-            Fault::ModelMissing(part) => fs::remove_file(self.model(part))?,
+            Fault::ModelMissing(part) => fs::remove_file(self.model_alone(part)?)?,
             Fault::ModelIsDirectory(part) => {
-                fs::remove_file(self.model(part))?;
-                fs::create_dir(self.model(part))?;
+                let model = self.model_alone(part)?;
+                fs::remove_file(&model)?;
+                fs::create_dir(model)?;
             }
-            Fault::ModelSlow(part, ms) => self.slow(&self.model(part), ms)?,
-            Fault::ModelStuck(part) => self.pipe(&self.model(part))?,
+            Fault::ModelOther(part) => {
+                let other = fs::read(self.model(part.other()))?;
+                self.damage(part, |bytes| *bytes = other)?;
+            }
+            Fault::ModelSlow(part, ms) => self.slow(&self.model_alone(part)?, ms)?,
+            Fault::ModelStuck(part) => self.pipe(&self.model_alone(part)?)?,
             Fault::JournalDamaged => {
                 fs::create_dir(&state)?;
-                let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
-                    .take(8192)
-                    .collect();
-                fs::write(state.join(JOURNAL_FILE), noise)?;
+                fs::write(&file, journals::noise(random))?;
+            }
+            Fault::JournalPageDamaged => {
+                journals::write(&state, NOW_UNIX_MS).await?;
+                journals::damage_a_page(&file, random)?;
+            }
+            Fault::JournalTruncated => {
+                journals::write(&state, NOW_UNIX_MS).await?;
+                journals::truncate(&file, random)?;
+            }
+            Fault::JournalWalDamaged => {
+                journals::write(&state, NOW_UNIX_MS).await?;
+                journals::damage_the_wal(&state, random)?;
             }
             Fault::JournalForeign => {
                 let other = open(&state)?;
@@ -133,6 +155,15 @@ impl Scratch {
                     .map_err(io::Error::other)?;
                 self.held.push(Held::Lock(lock));
             }
+            Fault::JournalWriteLocked => {
+                journals::write(&state, NOW_UNIX_MS).await?;
+                let lock = Connection::open(&file).map_err(io::Error::other)?;
+                lock.execute_batch("BEGIN IMMEDIATE")
+                    .map_err(io::Error::other)?;
+                self.held.push(Held::Lock(lock));
+            }
+            Fault::ClockBack => journals::write(&state, IN_TEN_YEARS_UNIX_MS).await?,
+            Fault::ClockAhead => journals::write(&state, 0).await?,
             Fault::StateIsFile => fs::write(state, "")?,
             Fault::PlanBroken => fs::write(plan, "titel = \"T\"")?,
             Fault::PlansMissing => fs::remove_dir_all(self.at("plans"))?,
@@ -171,9 +202,37 @@ impl Scratch {
         })
     }
 
+    /// The same without its prepared form, in the place of which the file itself is read then.
+    fn model_alone(&self, part: Part) -> io::Result<PathBuf> {
+        let model = self.model(part);
+        for prepared in prepared_files(&model) {
+            match fs::remove_file(prepared) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(model)
+    }
+
+    /// Damages the prepared form of a model, where there is one.
+    fn damage_prepared(&self, part: Part, random: &mut fastrand::Rng) -> io::Result<()> {
+        let [_, prepared] = prepared_files(&self.model(part));
+        let mut bytes = match fs::read(&prepared) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            read => read?,
+        };
+        if random.bool() {
+            flip_a_bit(&mut bytes, random);
+        } else {
+            bytes.truncate(random.usize(0..bytes.len()));
+        }
+        fs::remove_file(&prepared)?;
+        fs::write(&prepared, bytes)
+    }
+
     /// Puts a damaged copy in the place of the link to a model.
     fn damage(&self, part: Part, damage: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
-        let path = self.model(part);
+        let path = self.model_alone(part)?;
         let mut bytes = fs::read(&path)?;
         damage(&mut bytes);
         fs::remove_file(&path)?;
@@ -231,15 +290,24 @@ impl Drop for Scratch {
     }
 }
 
+fn flip_a_bit(bytes: &mut [u8], random: &mut fastrand::Rng) {
+    let at = random.usize(0..bytes.len());
+    bytes[at] ^= 1 << random.u8(0..8);
+}
+
 fn link_models(from: &Path, to: &Path) -> io::Result<()> {
     let from = fs::canonicalize(from)?;
     for (_, file) in Manifest::builtin().files() {
-        let (real, link) = (from.join(&file.path), to.join(&file.path));
+        let link = to.join(&file.path);
         if let Some(parent) = link.parent() {
             fs::create_dir_all(parent)?;
         }
-        if real.exists() {
-            symlink(real, link)?;
+        let real = from.join(&file.path);
+        let prepared = prepared_files(&real).into_iter().zip(prepared_files(&link));
+        for (real, link) in [(real, link)].into_iter().chain(prepared) {
+            if real.exists() {
+                symlink(real, link)?;
+            }
         }
     }
     Ok(())
