@@ -2,16 +2,18 @@
 //!
 //! The official `livekit` crate is built on this surface. With
 //! `[patch.crates-io] libwebrtc = { path = ".." }` it runs unchanged, for audio and data.
-//! Video, media encryption and platform audio devices are not supported: their types exist, and
-//! using them gives an error or nothing, never a panic.
+//! Video and platform audio devices are not supported: their types exist, and using them gives an
+//! error or nothing, never a panic.
 //!
 //! Inside, top-down: the files named after the original hold the API; `pc` is the peer connection
 //! (state, negotiation, driver task); `core` alone touches the sans-IO protocol stack `rtc`;
-//! `net` owns sockets and the I/O threads; `audio` has codec, jitter buffer and clocks.
+//! `net` owns sockets and the I/O threads; `audio` has codec, jitter buffer and clocks; `e2ee`
+//! encrypts sound and data end to end.
 
 use thiserror::Error;
 
 mod core;
+mod e2ee;
 mod enum_dispatch;
 mod net;
 mod pc;
@@ -97,7 +99,14 @@ impl RtcError {
 
 /// The parts of the original that are specific to native platforms.
 pub mod native {
-    pub use crate::unsupported::{frame_cryptor, packet_trailer};
+    /// End-to-end encryption.
+    pub mod frame_cryptor {
+        pub use crate::e2ee::{
+            DataPacketCryptor, EncryptedPacket, EncryptionAlgorithm, EncryptionState, FrameCryptor,
+            KeyDerivationAlgorithm, KeyProvider, KeyProviderOptions, OnStateChange,
+        };
+    }
+    pub use crate::unsupported::packet_trailer;
 
     /// Returns a random version 4 UUID in its usual text form.
     #[must_use]

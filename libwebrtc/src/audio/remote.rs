@@ -100,11 +100,15 @@ struct Shared {
     enabled: Arc<AtomicBool>,
     ended: AtomicBool,
     intake: Mutex<Intake>,
+    opening: Mutex<Option<Opening>>,
     sinks: Mutex<Sinks>,
     /// There are sinks to be taken over by the audio thread.
     joining: AtomicBool,
     playout: Mutex<PlayoutStats>,
 }
+
+/// Turns payloads into Opus packets; none is for one that must not be heard.
+type Opening = Arc<dyn Fn(Bytes) -> Option<Bytes> + Send + Sync>;
 
 /// The network driver's side. The audio thread takes its lock only when it goes to rest.
 #[derive(Default)]
@@ -132,6 +136,7 @@ impl RemoteAudio {
                 enabled,
                 ended: AtomicBool::new(false),
                 intake: Mutex::default(),
+                opening: Mutex::default(),
                 sinks: Mutex::default(),
                 joining: AtomicBool::new(false),
                 playout: Mutex::default(),
@@ -140,9 +145,17 @@ impl RemoteAudio {
     }
 
     /// Takes a packet from the network. It never waits for the audio thread.
-    pub fn push_rtp(&self, packet: RtpAudio) {
+    pub fn push_rtp(&self, mut packet: RtpAudio) {
+        self.shared.intake.lock().reception.count(&packet);
+        // Neither lock is held meanwhile: opening may call the application.
+        let opening = self.shared.opening.lock().clone();
+        if let Some(opening) = opening {
+            let Some(opened) = opening(packet.payload) else {
+                return;
+            };
+            packet.payload = opened;
+        }
         let mut intake = self.shared.intake.lock();
-        intake.reception.count(&packet);
         let refused = intake
             .ring
             .as_mut()
@@ -150,6 +163,14 @@ impl RemoteAudio {
         if refused {
             intake.overflowed += 1;
         }
+    }
+
+    /// Puts every payload through this first.
+    pub(crate) fn open_with(
+        &self,
+        opening: impl Fn(Bytes) -> Option<Bytes> + Send + Sync + 'static,
+    ) {
+        *self.shared.opening.lock() = Some(Arc::new(opening));
     }
 
     /// Nothing will come any more: sinks and streams end at the next beat, and later ones at once.

@@ -34,6 +34,7 @@ use crate::peer_connection_factory::{
     ContinualGatheringPolicy, IceServer, IceTransportsType, RtcConfiguration,
 };
 
+pub(crate) use callback::Callback;
 pub(crate) use channel::Channel;
 use event::{Callbacks, Event};
 use gathering::TcpPaths;

@@ -1,8 +1,10 @@
 //! Local tracks: encoded on the audio threads, numbered and sent by the driver.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::transceiver::{Transceiver, TransceiverHandle};
 use super::{Pc, State};
@@ -10,6 +12,7 @@ use crate::RtcError;
 use crate::audio::{AudioSend, EncodedAudio, OpusSend, start_send};
 use crate::audio_track::RtcAudioTrack;
 use crate::core::OutgoingRtp;
+use crate::e2ee::{FrameCipher, Sealed};
 use crate::media_stream_track::MediaStreamTrack;
 use crate::native::create_random_uuid;
 use crate::peer_connection::PeerConnectionState;
@@ -32,9 +35,11 @@ pub(super) struct Sending {
     pub ssrc: u32,
     sequence_number: u16,
     encoder: Encoder,
-    /// Set when media may not leave unencrypted: then nothing is sent at all.
-    pub withheld: bool,
+    seal: Seal,
 }
+
+/// What every packet of a sender goes through, from the moment that it is set.
+type Seal = Arc<Mutex<Option<Arc<FrameCipher>>>>;
 
 /// The encoder that runs for a track, and what it was started with.
 #[derive(Default)]
@@ -68,7 +73,7 @@ impl Default for Sending {
             ssrc: 0,
             sequence_number: rand::random(),
             encoder: Encoder::Stopped,
-            withheld: false,
+            seal: Seal::default(),
         }
     }
 }
@@ -117,7 +122,7 @@ impl Sending {
     /// What the encoder should run with now, if it should.
     fn wanted(&self, opus: Option<OpusFormat>, sends: bool) -> Option<OpusSend> {
         let encoding = self.encodings.first().filter(|encoding| encoding.active)?;
-        let format = opus.filter(|_| sends && self.track.is_some() && !self.withheld)?;
+        let format = opus.filter(|_| sends && self.track.is_some())?;
         let asked = encoding
             .max_bitrate
             .map(|bps| u32::try_from(bps).unwrap_or(u32::MAX));
@@ -191,9 +196,19 @@ impl Pc {
 
     fn start_encoder(&self, index: usize, track: &RtcAudioTrack, settings: OpusSend) {
         let queue = self.rtp_queue.clone();
+        let seal = Arc::clone(&self.state.lock().transceivers[index].sending.seal);
         let started = start_send(track, settings, move |packet: EncodedAudio<'_>| {
+            let cipher = seal.lock().clone();
+            let payload = match cipher.map_or(Sealed::AsItIs, |c| c.seal(packet.payload)) {
+                Sealed::AsItIs => Bytes::copy_from_slice(packet.payload),
+                Sealed::As(sealed) => sealed.into(),
+                Sealed::Withheld => return,
+            };
             // A full queue loses the packet: the audio thread must not wait for the network.
-            if queue.try_send(QueuedRtp::new(index, &packet)).is_err() {
+            if queue
+                .try_send(QueuedRtp::new(index, &packet, payload))
+                .is_err()
+            {
                 log::debug!("an encoded packet was dropped: the driver is held up or gone");
             }
         });
@@ -222,14 +237,14 @@ enum Step {
 }
 
 impl QueuedRtp {
-    fn new(index: usize, packet: &EncodedAudio<'_>) -> Self {
+    fn new(index: usize, packet: &EncodedAudio<'_>, payload: Bytes) -> Self {
         let voice = if packet.voice { VOICE_FLAG } else { 0 };
         Self {
             index,
             timestamp: packet.timestamp,
             marker: packet.marker,
             audio_level: voice | packet.level_dbov.min(LEVEL_MAX),
-            payload: Bytes::copy_from_slice(packet.payload),
+            payload,
         }
     }
 }
@@ -317,11 +332,10 @@ impl TransceiverHandle {
         Ok(())
     }
 
-    /// Stops for good to send media that would have to be encrypted first.
-    pub fn withhold(&self) {
-        self.pc
-            .change(|state| state.transceivers[self.index].sending.withheld = true);
-        self.pc.reconcile_senders();
+    /// Sends nothing from now on that this cipher has not let pass.
+    pub fn seal_with(&self, cipher: Arc<FrameCipher>) {
+        let seal = self.read(|t| Arc::clone(&t.sending.seal));
+        *seal.lock() = Some(cipher);
     }
 
     pub fn remove_track(&self) -> Result<(), RtcError> {

@@ -6,6 +6,7 @@ use super::sending::Sending;
 use super::{Pc, State};
 use crate::audio_track::RtcAudioTrack;
 use crate::core::capabilities;
+use crate::e2ee::FrameCipher;
 use crate::media_stream::MediaStream;
 use crate::media_stream_track::MediaStreamTrack;
 use crate::native::create_random_uuid;
@@ -252,6 +253,17 @@ impl TransceiverHandle {
 
     pub fn receiver_track(&self) -> Option<MediaStreamTrack> {
         self.read(|t| Some(t.receiving.track.clone()))
+    }
+
+    /// Hears nothing from now on of the present track that this cipher has not let pass.
+    pub fn open_with(&self, cipher: Arc<FrameCipher>) {
+        let track = self.read(|t| t.receiving.track.clone());
+        // A video track has no frames that could be heard or seen.
+        if let MediaStreamTrack::Audio(track) = &track
+            && let Some(remote) = track.remote()
+        {
+            remote.open_with(move |payload| cipher.open(payload));
+        }
     }
 
     pub fn receiver_stream_ids(&self) -> Vec<String> {

@@ -2,7 +2,6 @@
 //!
 //! `livekit` names them, so they exist; using them gives an error, `false` or nothing.
 
-pub mod frame_cryptor;
 pub mod packet_trailer;
 pub mod platform_audio;
 pub mod video_frame;
