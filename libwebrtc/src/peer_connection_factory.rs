@@ -1,11 +1,13 @@
 //! Where peer connections and local tracks are made.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::core;
 use crate::pc;
 use crate::peer_connection::PeerConnection;
 use crate::rtp_parameters::RtpCapabilities;
+use crate::unsupported::platform_audio::AllowedDevices;
 use crate::{MediaType, RtcError};
 
 /// A STUN or TURN server. TURN is used over UDP and TCP; STUN is not needed with an SFU and not asked.
@@ -66,7 +68,9 @@ impl Default for RtcConfiguration {
 
 /// Makes peer connections and local tracks. All factories share the I/O threads of the process.
 #[derive(Clone, Default)]
-pub struct PeerConnectionFactory {}
+pub struct PeerConnectionFactory {
+    allowed_devices: Arc<AllowedDevices>,
+}
 
 impl fmt::Debug for PeerConnectionFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,7 +122,7 @@ pub mod native {
     use crate::audio_source::native::NativeAudioSource;
     use crate::audio_track::RtcAudioTrack;
     use crate::peer_connection_factory::PeerConnectionFactory;
-    pub use crate::unsupported::platform_audio::PeerConnectionFactoryExt;
+    pub use crate::unsupported::platform_audio::{AllowedDevices, PeerConnectionFactoryExt};
     use crate::video_source::native::NativeVideoSource;
     use crate::video_track::RtcVideoTrack;
 
@@ -129,6 +133,10 @@ pub mod native {
 
         fn create_audio_track(&self, label: &str, source: NativeAudioSource) -> RtcAudioTrack {
             RtcAudioTrack::new_local(label.to_owned(), source)
+        }
+
+        fn allowed_devices(&self) -> &AllowedDevices {
+            &self.allowed_devices
         }
     }
 }

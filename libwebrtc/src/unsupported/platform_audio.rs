@@ -3,6 +3,8 @@
 //! The trait is the original's: besides devices it makes local tracks. Whatever is about devices
 //! is answered here, as on a machine that has none.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::audio_source::AudioSourceOptions;
 use crate::audio_source::native::NativeAudioSource;
 use crate::audio_track::RtcAudioTrack;
@@ -22,6 +24,13 @@ macro_rules! without_devices {
     )*};
 }
 
+/// Which devices may be used: what is said is remembered, although there are none.
+#[derive(Debug, Default)]
+pub struct AllowedDevices {
+    recording: AtomicBool,
+    playout: AtomicBool,
+}
+
 /// Local tracks, and audio devices.
 pub trait PeerConnectionFactoryExt {
     /// A video track; it can't be sent.
@@ -35,6 +44,31 @@ pub trait PeerConnectionFactoryExt {
         log::warn!("there are no audio devices here: track {label} is silent");
         let source = NativeAudioSource::new(AudioSourceOptions::default(), 48_000, 1, 100);
         self.create_audio_track(label, source)
+    }
+
+    /// Which devices may be used.
+    fn allowed_devices(&self) -> &AllowedDevices;
+
+    /// Allows the microphone.
+    fn set_adm_recording_enabled(&self, enabled: bool) {
+        let allowed = &self.allowed_devices().recording;
+        allowed.store(enabled, Ordering::Relaxed);
+    }
+
+    /// Whether the microphone is allowed.
+    fn adm_recording_enabled(&self) -> bool {
+        self.allowed_devices().recording.load(Ordering::Relaxed)
+    }
+
+    /// Allows the loudspeaker.
+    fn set_adm_playout_enabled(&self, enabled: bool) {
+        let allowed = &self.allowed_devices().playout;
+        allowed.store(enabled, Ordering::Relaxed);
+    }
+
+    /// Whether the loudspeaker is allowed.
+    fn adm_playout_enabled(&self) -> bool {
+        self.allowed_devices().playout.load(Ordering::Relaxed)
     }
 
     without_devices! {
@@ -86,14 +120,6 @@ pub trait PeerConnectionFactoryExt {
         fn enable_builtin_agc(enable: bool) -> bool = false;
         /// Switches the device's noise suppression.
         fn enable_builtin_ns(enable: bool) -> bool = false;
-        /// Allows the microphone.
-        fn set_adm_recording_enabled(enabled: bool) -> () = ();
-        /// Whether the microphone is allowed.
-        fn adm_recording_enabled() -> bool = false;
-        /// Allows the loudspeaker.
-        fn set_adm_playout_enabled(enabled: bool) -> () = ();
-        /// Whether the loudspeaker is allowed.
-        fn adm_playout_enabled() -> bool = false;
         /// Takes hold of the platform's audio.
         fn acquire_platform_adm() -> bool = false;
         /// Lets the platform's audio go.
