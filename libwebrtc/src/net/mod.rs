@@ -12,6 +12,7 @@ mod streams;
 pub(crate) use addresses::LocalAddresses;
 pub(crate) use relays::{FromRelay, Relays};
 pub(crate) use runtime::io_runtime;
+pub use runtime::io_tasks;
 pub(crate) use server_url::RelayServer;
 pub(crate) use sockets::{BoundSocket, Sockets};
 pub(crate) use streams::{ACTIVE_PORT, Streams};
