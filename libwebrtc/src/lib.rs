@@ -15,6 +15,8 @@ use thiserror::Error;
 mod core;
 mod e2ee;
 mod enum_dispatch;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod net;
 mod pc;
 mod sdp;

@@ -40,6 +40,11 @@ pub use self::{
     send::{AudioSend, EncodedAudio, OpusSend, start_send},
     sink::{AudioSink, SinkHandle},
 };
+#[cfg(any(fuzzing, test))]
+pub(crate) use self::{
+    clock::TICK,
+    playout::{FRAME_SAMPLES, Playout, PlayoutStats},
+};
 
 /// How well the audio clock has kept time since the process started.
 #[must_use]

@@ -31,6 +31,8 @@ pub(crate) use media::OutgoingRtp;
 pub(crate) use negotiation::check_sdp;
 use reports::Reports;
 pub(crate) use turn::{TurnAccess, TurnClient, TurnEvent};
+#[cfg(any(fuzzing, test))]
+pub(crate) use {crypto::rename_unknown_items, sdp_fix::announce_sources};
 
 use crate::RtcError;
 

@@ -8,7 +8,7 @@ const INVENTED_SSRC_LAST: u32 = u32::MAX - 1;
 /// With more than one transceiver the stack refuses a whole description in which a sending
 /// section announces no source; an SFU writes such sections for tracks that are yet to come.
 /// Nothing is ever received from the invented source, and the next description replaces it.
-pub(super) fn announce_sources(sdp: &str) -> String {
+pub(crate) fn announce_sources(sdp: &str) -> String {
     let (session, sections) = split_sections(sdp);
     let media = sections.iter().filter(|section| section.is_media()).count();
     if media < 2 {

@@ -10,6 +10,8 @@ mod sockets;
 mod streams;
 
 pub(crate) use addresses::LocalAddresses;
+#[cfg(any(fuzzing, test))]
+pub(crate) use relay_link::split_message;
 pub(crate) use relays::{FromRelay, Relays};
 pub(crate) use runtime::io_runtime;
 pub use runtime::io_tasks;

@@ -137,7 +137,7 @@ impl Link {
 }
 
 /// Cuts the first message off, if it is whole: a STUN message or channel data (RFC 8656, section 12.4).
-fn split_message(begun: &mut BytesMut) -> io::Result<Option<BytesMut>> {
+pub(crate) fn split_message(begun: &mut BytesMut) -> io::Result<Option<BytesMut>> {
     let Some(prefix) = begun.first_chunk::<PREFIX_BYTES>() else {
         return Ok(None);
     };

@@ -7,6 +7,9 @@
 
 mod sdes;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use sdes::rename_unknown_items;
+
 use std::sync::Arc;
 
 use rtc::crypto::{

@@ -20,7 +20,7 @@ pub(super) fn srtcp_header(aad: &[u8]) -> Option<&[u8; 8]> {
 }
 
 /// Renames unknown items. `body` is the compound packet after its first eight bytes, `header`.
-pub(super) fn rename_unknown_items(header: &[u8; 8], body: &mut [u8]) {
+pub(crate) fn rename_unknown_items(header: &[u8; 8], body: &mut [u8]) {
     // Where a packet's own contents begin after its four-byte header: the first one's header and
     // first word lie before `body`.
     let mut end = packet_len(header).saturating_sub(header.len());

@@ -1,0 +1,3 @@
+#![no_main]
+
+libwebrtc_fuzz::target!(handshake);
