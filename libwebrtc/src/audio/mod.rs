@@ -35,7 +35,7 @@ mod tests;
 
 pub use self::{
     capture::AudioPull,
-    engine::ClockStats,
+    engine::{ClockStats, Lateness},
     remote::{RemoteAudio, RemoteAudioStats, RtpAudio},
     send::{AudioSend, EncodedAudio, OpusSend, start_send},
     sink::{AudioSink, SinkHandle},

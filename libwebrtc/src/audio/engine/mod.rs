@@ -1,5 +1,6 @@
 //! What the audio threads do: serve units on every beat, and survive those that panic.
 
+mod lateness;
 mod pool;
 
 use std::{
@@ -7,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use self::lateness::Lateness;
 pub use self::pool::ClockStats;
 pub(crate) use self::pool::Pool;
 use super::clock::{Tick, Ticker};

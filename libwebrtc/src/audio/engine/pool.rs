@@ -12,6 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::lateness::{Lateness, LatenessCounter};
 use super::{Executor, Served, Unit, Worker};
 use crate::{RtcError, RtcErrorType};
 
@@ -43,6 +44,7 @@ struct Counters {
     late_us_sum: AtomicU64,
     late_us_max: AtomicU64,
     busy_us_sum: AtomicU64,
+    lateness: LatenessCounter,
 }
 
 /// How the audio clock has kept time since the process started, over all audio threads.
@@ -63,6 +65,8 @@ pub struct ClockStats {
     pub late_us_max: u64,
     /// Time spent in the work itself, in microseconds.
     pub busy_us_sum: u64,
+    /// How those delays are distributed.
+    pub lateness: Lateness,
 }
 
 impl Pool {
@@ -91,6 +95,7 @@ impl Pool {
             stats.skipped += counters.skipped.load(Ordering::Relaxed);
             stats.late_us_sum += counters.late_us_sum.load(Ordering::Relaxed);
             stats.busy_us_sum += counters.busy_us_sum.load(Ordering::Relaxed);
+            counters.lateness.add_to(&mut stats.lateness);
             let late_us_max = counters.late_us_max.load(Ordering::Relaxed);
             stats.late_us_max = stats.late_us_max.max(late_us_max);
         }
@@ -207,6 +212,7 @@ impl Lane {
             .fetch_add(u64::from(served.skipped), Ordering::Relaxed);
         counters.late_us_sum.fetch_add(late_us, Ordering::Relaxed);
         counters.late_us_max.fetch_max(late_us, Ordering::Relaxed);
+        counters.lateness.count(late_us);
         counters
             .busy_us_sum
             .fetch_add(micros(busy), Ordering::Relaxed);

@@ -1,0 +1,86 @@
+//! Prints what sessions cost that send a track and receive one, all of them in this process, and how punctual their sound is.
+//!
+//! `VIVA_LIVEKIT_SERVER=… cargo run --release --example session_cost [ROOMS] [SECONDS]`
+//!
+//! Each room has two sessions, which hear each other. The server is a process of its own.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a panic here ends the run, which is seen"
+)]
+
+#[path = "../../tests/support/livekit_server.rs"]
+mod livekit_server;
+mod session;
+mod usage;
+
+use std::io::Write;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use livekit::webrtc::audio::clock_stats;
+use livekit_server::LiveKitServer;
+use session::Session;
+use usage::Usage;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const ROOMS: usize = 20;
+const SECONDS: u64 = 60;
+/// From the last joining until it counts: jitter buffers have found their size by then.
+const SETTLING: Duration = Duration::from_secs(10);
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let rooms = arguments.next().map_or(Ok(ROOMS), |text| text.parse())?;
+    let seconds = arguments.next().map_or(Ok(SECONDS), |text| text.parse())?;
+    let server = LiveKitServer::start();
+    // The first room pays for what all rooms share.
+    let mut sessions = open(&server, 0).await?;
+    tokio::time::sleep(SETTLING).await;
+    let first = Usage::now()?;
+    for room in 1..rooms {
+        sessions.extend(open(&server, room).await?);
+    }
+    tokio::time::sleep(SETTLING).await;
+    let (begin, clock) = (Usage::now()?, clock_stats());
+    let concealed: u64 = sessions.iter().map(Session::concealed).sum();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let (end, later) = (Usage::now()?, clock_stats());
+    let concealed = sessions.iter().map(Session::concealed).sum::<u64>() - concealed;
+    let count = sessions.len() as f64;
+    let late = later.lateness.since(&clock.lateness);
+    let ms = |share| late.quantile(share).as_secs_f64() * 1e3;
+    let heard = count * seconds as f64 * 48_000.0;
+    writeln!(
+        std::io::stdout(),
+        "| sessions | a session, of one core | a session, memory | all, memory | threads | concealed | late, p50 | p99 | p99.9 | beats left out |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n\
+         | {count} | {:.2} % | {:.2} MB | {:.1} MB | {} | {:.3} % | {:.2} ms | {:.2} ms | {:.2} ms | {} |",
+        (end.processor_s - begin.processor_s) / seconds as f64 / count * 100.0,
+        (end.rss_kb as f64 - first.rss_kb as f64) / 1e3 / (count - 2.0).max(1.0),
+        end.rss_kb as f64 / 1e3,
+        end.threads,
+        concealed as f64 / heard * 100.0,
+        ms(0.5),
+        ms(0.99),
+        ms(0.999),
+        later.skipped - clock.skipped,
+    )?;
+    try_join_all(sessions.iter().map(Session::close)).await?;
+    Ok(())
+}
+
+/// A room with its two sessions, which hear each other when this returns.
+async fn open(server: &LiveKitServer, number: usize) -> Result<Vec<Session>, Failure> {
+    let room = format!("cost-{number}");
+    let (one, two) = tokio::try_join!(
+        Session::join(server, &room, "one"),
+        Session::join(server, &room, "two")
+    )?;
+    let mut sessions = vec![one, two];
+    for session in &mut sessions {
+        session.listen().await?;
+    }
+    Ok(sessions)
+}
