@@ -1,11 +1,8 @@
 //! Encodes a source's sound for one RTP sender.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
 };
 
 use opus::{Application, Bitrate, Channels, Encoder};
@@ -67,7 +64,7 @@ pub struct OpusSend {
 pub struct EncodedAudio<'a> {
     /// The Opus packet.
     pub payload: &'a [u8],
-    /// RTP timestamp at 48 kHz. It begins at random and goes on through pauses.
+    /// RTP timestamp at 48 kHz. It goes on through pauses.
     pub timestamp: u32,
     /// The first packet of all, and the first after a pause in which nothing was sent.
     pub marker: bool,
@@ -104,8 +101,8 @@ impl Drop for AudioSend {
     }
 }
 
-/// Sends a local track: `out` is called on an audio thread with each packet of 20 ms, and dropped
-/// there; neither may block. A disabled track goes on as silence.
+/// Sends a local track: `out` is called on an audio thread with each packet of 20 ms, the first of which
+/// has this RTP timestamp, and dropped there; neither may block. A disabled track goes on as silence.
 ///
 /// # Errors
 /// `InvalidState` for a remote track or a source format that can't be served; `Internal` when the
@@ -113,6 +110,7 @@ impl Drop for AudioSend {
 pub fn start_send(
     track: &RtcAudioTrack,
     settings: OpusSend,
+    timestamp: u32,
     out: impl FnMut(EncodedAudio<'_>) + Send + 'static,
 ) -> Result<AudioSend, RtcError> {
     let Some(source) = track.source() else {
@@ -127,6 +125,7 @@ pub fn start_send(
     let sender = Sender::new(
         capture.format()?,
         settings,
+        timestamp,
         Arc::clone(track.switch()),
         Arc::clone(&wanted),
         Arc::clone(&expected_loss),
@@ -164,6 +163,7 @@ impl Sender {
     fn new(
         from: Format,
         settings: OpusSend,
+        timestamp: u32,
         enabled: Arc<AtomicBool>,
         wanted: Arc<AtomicBool>,
         expected_loss: Arc<AtomicU8>,
@@ -190,7 +190,7 @@ impl Sender {
             expected_loss,
             encoded_for_loss: EXPECTED_LOSS_FIRST_PERCENT,
             payload: [0; PAYLOAD_BYTES_MAX],
-            timestamp: random(),
+            timestamp,
             paused: true,
             failed: false,
             out,
@@ -291,11 +291,6 @@ fn head_start(channels: usize) -> Vec<i16> {
     let mut pcm = Vec::with_capacity(2 * PACKET_SAMPLES * channels);
     pcm.resize(halves as usize * CORE_TICK_SAMPLES * channels, 0);
     pcm
-}
-
-/// A random number from the standard library's only source of randomness.
-fn random() -> u32 {
-    (RandomState::new().hash_one(0_u8) & u64::from(u32::MAX)) as u32
 }
 
 /// Writes `samples` into `muted` as silence, or fading where the switch has just been turned.

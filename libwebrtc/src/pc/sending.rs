@@ -26,6 +26,10 @@ const PACKETS_PER_LOOK: u16 = 50;
 const VOICE_FLAG: u8 = 0x80;
 /// The lowest level that fits, in −dBov.
 const LEVEL_MAX: u8 = 0x7f;
+/// Of the RTP clock of Opus (RFC 7587, section 4.1).
+const SAMPLES_PER_MS: u32 = 48;
+/// Of a packet of 20 ms.
+const PACKET_SAMPLES: u32 = 20 * SAMPLES_PER_MS;
 
 /// The sending half of a transceiver.
 pub(super) struct Sending {
@@ -34,6 +38,7 @@ pub(super) struct Sending {
     pub encodings: Vec<RtpEncodingParameters>,
     pub ssrc: u32,
     sequence_number: u16,
+    clock: RtpClock,
     encoder: Encoder,
     seal: Seal,
 }
@@ -55,6 +60,40 @@ enum Encoder {
     ),
 }
 
+/// The RTP timestamps of one stream at 48 kHz. They begin at random and follow the time from there on, whichever encoder
+/// makes the packets: an SFU takes a stream whose timestamps fall back behind its first one for another one's, and
+/// drops it.
+#[derive(Debug, Clone, Copy)]
+struct RtpClock {
+    began: Instant,
+    first: u32,
+    last: Option<u32>,
+}
+
+impl RtpClock {
+    fn new(began: Instant, first: u32) -> Self {
+        Self {
+            began,
+            first,
+            last: None,
+        }
+    }
+
+    /// Where an encoder that starts now begins: behind all that was sent.
+    fn start(&self, now: Instant) -> u32 {
+        let elapsed_us = now.saturating_duration_since(self.began).as_micros();
+        // Timestamps wrap.
+        let elapsed = (elapsed_us * u128::from(SAMPLES_PER_MS) / 1_000) as u32;
+        let due = self.first.wrapping_add(elapsed);
+        match self.last {
+            Some(last) if due.wrapping_sub(last).cast_signed() <= 0 => {
+                last.wrapping_add(PACKET_SAMPLES)
+            }
+            _ => due,
+        }
+    }
+}
+
 /// One encoded packet on its way from an audio thread to the driver.
 pub(super) struct QueuedRtp {
     index: usize,
@@ -72,6 +111,7 @@ impl Default for Sending {
             encodings: Vec::new(),
             ssrc: 0,
             sequence_number: rand::random(),
+            clock: RtpClock::new(Instant::now(), rand::random()),
             encoder: Encoder::Stopped,
             seal: Seal::default(),
         }
@@ -157,9 +197,10 @@ impl Pc {
                 index,
                 track,
                 settings,
+                timestamp,
             } = step
             {
-                self.start_encoder(index, &track, settings);
+                self.start_encoder(index, &track, settings, timestamp);
             }
         }
     }
@@ -187,6 +228,7 @@ impl Pc {
                             index,
                             track,
                             settings,
+                            timestamp: sending.clock.start(Instant::now()),
                         })
                     }
                     _ => Some(Step::Stopped(std::mem::take(&mut sending.encoder))),
@@ -194,24 +236,35 @@ impl Pc {
             })
     }
 
-    fn start_encoder(&self, index: usize, track: &RtcAudioTrack, settings: OpusSend) {
+    fn start_encoder(
+        &self,
+        index: usize,
+        track: &RtcAudioTrack,
+        settings: OpusSend,
+        timestamp: u32,
+    ) {
         let queue = self.rtp_queue.clone();
         let seal = Arc::clone(&self.state.lock().transceivers[index].sending.seal);
-        let started = start_send(track, settings, move |packet: EncodedAudio<'_>| {
-            let cipher = seal.lock().clone();
-            let payload = match cipher.map_or(Sealed::AsItIs, |c| c.seal(packet.payload)) {
-                Sealed::AsItIs => Bytes::copy_from_slice(packet.payload),
-                Sealed::As(sealed) => sealed.into(),
-                Sealed::Withheld => return,
-            };
-            // A full queue loses the packet: the audio thread must not wait for the network.
-            if queue
-                .try_send(QueuedRtp::new(index, &packet, payload))
-                .is_err()
-            {
-                log::debug!("an encoded packet was dropped: the driver is held up or gone");
-            }
-        });
+        let started = start_send(
+            track,
+            settings,
+            timestamp,
+            move |packet: EncodedAudio<'_>| {
+                let cipher = seal.lock().clone();
+                let payload = match cipher.map_or(Sealed::AsItIs, |c| c.seal(packet.payload)) {
+                    Sealed::AsItIs => Bytes::copy_from_slice(packet.payload),
+                    Sealed::As(sealed) => sealed.into(),
+                    Sealed::Withheld => return,
+                };
+                // A full queue loses the packet: the audio thread must not wait for the network.
+                if queue
+                    .try_send(QueuedRtp::new(index, &packet, payload))
+                    .is_err()
+                {
+                    log::debug!("an encoded packet was dropped: the driver is held up or gone");
+                }
+            },
+        );
         let mut state = self.state.lock();
         let sending = &mut state.transceivers[index].sending;
         let awaited = matches!(&sending.encoder, Encoder::Starting(now) if *now == settings);
@@ -231,6 +284,7 @@ enum Step {
         index: usize,
         track: RtcAudioTrack,
         settings: OpusSend,
+        timestamp: u32,
     },
     /// An encoder to be dropped outside the lock.
     Stopped(#[expect(dead_code, reason = "dropping it stops the encoder")] Encoder),
@@ -263,6 +317,7 @@ impl State {
             return;
         }
         sending.sequence_number = sending.sequence_number.wrapping_add(1);
+        sending.clock.last = Some(packet.timestamp);
         if sending.sequence_number.is_multiple_of(PACKETS_PER_LOOK)
             && let Encoder::Running(_, encoder) = &sending.encoder
             && let Some(loss) = self.core.expected_loss(sending.ssrc)
@@ -352,5 +407,49 @@ impl TransceiverHandle {
         })?;
         self.pc.reconcile_senders();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn timestamps_follow_the_time_whichever_encoder_makes_the_packets() {
+        let began = Instant::now();
+        let clock = RtpClock::new(began, u32::MAX - 47);
+        assert_eq!(clock.start(began), u32::MAX - 47);
+        assert_eq!(
+            clock.start(began + Duration::from_millis(1)),
+            0,
+            "they wrap"
+        );
+        assert_eq!(
+            clock.start(began + Duration::from_secs(3600)),
+            3600 * 48_000 - 48
+        );
+    }
+
+    #[test]
+    fn an_encoder_that_is_started_anew_begins_behind_all_that_was_sent() {
+        let began = Instant::now();
+        let mut clock = RtpClock::new(began, 1_000);
+        // A head start of a packet.
+        clock.last = Some(1_000 + 3 * PACKET_SAMPLES);
+        let soon = began + Duration::from_millis(40);
+        assert_eq!(clock.start(soon), 1_000 + 4 * PACKET_SAMPLES);
+        let later = began + Duration::from_secs(1);
+        assert_eq!(clock.start(later), 1_000 + 48_000);
+        clock.last = Some(u32::MAX);
+        assert_eq!(
+            RtpClock {
+                first: u32::MAX,
+                ..clock
+            }
+            .start(began),
+            PACKET_SAMPLES - 1
+        );
     }
 }

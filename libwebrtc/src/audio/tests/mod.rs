@@ -102,7 +102,7 @@ impl Stage {
     pub fn send(&self, track: &RtcAudioTrack, settings: OpusSend) -> (AudioSend, Log<Sent>) {
         let sent: Log<Sent> = Arc::default();
         let log = Arc::clone(&sent);
-        let send = start_send(track, settings, move |packet: EncodedAudio<'_>| {
+        let send = start_send(track, settings, 0, move |packet: EncodedAudio<'_>| {
             log.lock().push(Sent {
                 payload: Bytes::copy_from_slice(packet.payload),
                 timestamp: packet.timestamp,

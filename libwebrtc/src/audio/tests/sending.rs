@@ -148,7 +148,7 @@ fn time_that_the_machine_slept_through_is_skipped_in_the_timestamps() {
 #[test]
 fn a_remote_track_can_not_be_sent() {
     let stage = Stage::new();
-    let error = start_send(&stage.remote(), OpusSend::default(), |_| {}).unwrap_err();
+    let error = start_send(&stage.remote(), OpusSend::default(), 0, |_| {}).unwrap_err();
     assert!(error.message.contains("remote"), "{error}");
 }
 
