@@ -76,9 +76,10 @@ impl LiveKitServer {
         );
         let directory = tempfile::tempdir()
             .map_err(|e| format!("no temporary directory for livekit-server: {e}"))?;
-        // Loopback is all that every machine has: a server that offers another interface's address as 127.0.0.1 is not
-        // reached there over TCP.
-        let bound = if address == "127.0.0.1" {
+        // One interface and nothing else: what a server offers under another interface's address is not always reached
+        // there, and loopback is all that every machine has.
+        let is_loopback = address == "127.0.0.1";
+        let bound = if is_loopback {
             "\"127.0.0.1\"".to_owned()
         } else {
             format!("\"127.0.0.1\", \"{address}\"")
@@ -86,7 +87,7 @@ impl LiveKitServer {
         let config = format!(
             "port: {port}\nbind_addresses: [{bound}]\n\
              rtc:\n  node_ip: {address}\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n  \
-             interfaces:\n    includes: [lo, {interface}]\n  enable_loopback_candidate: true\n{rtc}\
+             interfaces:\n    includes: [{interface}]\n  enable_loopback_candidate: {is_loopback}\n{rtc}\
              keys:\n  {key}: {secret}\nlogging:\n  level: debug\n"
         );
         std::fs::write(directory.path().join("livekit.yaml"), config)
