@@ -7,8 +7,8 @@ use livekit::DisconnectReason;
 use livekit::options::TrackPublishOptions;
 use livekit::participant::ParticipantKind;
 use livekit::prelude::{
-    ConnectionState, LocalAudioTrack, LocalParticipant, LocalTrack, LocalTrackPublication,
-    RemoteParticipant, RemoteTrack, Room, RoomEvent, RoomOptions, TrackSource,
+    LocalAudioTrack, LocalParticipant, LocalTrack, LocalTrackPublication, RemoteParticipant,
+    RemoteTrack, Room, RoomEvent, RoomOptions, TrackSource,
 };
 use livekit::webrtc::audio_source::native::NativeAudioSource;
 use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
@@ -25,6 +25,9 @@ const JOIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Time for a farewell to the server; a room that does not answer is left all the same.
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Who leaves is believed to have left after this; until then it may be the begin of a reconnection.
+const LOSS_GRACE: Duration = Duration::from_millis(100);
 
 /// A voice that ended while the connection was being mended is there again by then, as another track; else it is gone.
 const VOICE_LIMIT: Duration = Duration::from_secs(3);
@@ -104,10 +107,12 @@ pub struct JoinedRoom {
     candidate_here: bool,
     /// LiveKit's client mends the connection: who seems to leave meanwhile may be back when it is mended.
     mending: bool,
-    /// The candidate's voice ended while the connection was being mended.
+    /// The candidate seems to have left.
+    candidate_lost: bool,
+    /// Their voice seems to have ended.
     voice_lost: bool,
-    /// When its absence is told, after the connection was mended.
-    voice_due: Option<Instant>,
+    /// When that is told, if nothing else comes to light until then.
+    loss_due: Option<Instant>,
     backlog: VecDeque<RoomNews>,
 }
 
@@ -167,8 +172,9 @@ impl JoinedRoom {
                 track,
                 candidate_here: false,
                 mending: false,
+                candidate_lost: false,
                 voice_lost: false,
-                voice_due: None,
+                loss_due: None,
                 backlog: VecDeque::new(),
             }),
             Err(error) => {
@@ -207,7 +213,7 @@ impl JoinedRoom {
             if let Some(news) = self.backlog.pop_front() {
                 return news;
             }
-            let voice_due = self.voice_due;
+            let loss_due = self.loss_due;
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => self.take(event),
@@ -217,12 +223,7 @@ impl JoinedRoom {
                         };
                     }
                 },
-                () = at(voice_due) => {
-                    self.voice_due = None;
-                    if std::mem::take(&mut self.voice_lost) {
-                        return RoomNews::VoiceGone;
-                    }
-                }
+                () = at(loss_due) => self.tell_losses(),
             }
         }
     }
@@ -257,11 +258,9 @@ impl JoinedRoom {
             }
             RoomEvent::ParticipantConnected(participant)
             | RoomEvent::ParticipantActive(participant) => self.arrived(&participant),
-            RoomEvent::ParticipantDisconnected(participant)
-                if self.is_candidate(&participant) && !self.is_mending() =>
-            {
-                self.candidate_here = false;
-                self.backlog.push_back(RoomNews::CandidateGone);
+            RoomEvent::ParticipantDisconnected(participant) if self.is_candidate(&participant) => {
+                self.candidate_lost = true;
+                self.lost();
             }
             RoomEvent::TrackSubscribed {
                 track: RemoteTrack::Audio(track),
@@ -282,15 +281,13 @@ impl JoinedRoom {
                 participant,
                 ..
             } if self.is_candidate(&participant) => {
-                if self.is_mending() {
-                    self.voice_lost = true;
-                } else {
-                    self.backlog.push_back(RoomNews::VoiceGone);
-                }
+                self.voice_lost = true;
+                self.lost();
             }
             RoomEvent::LocalTrackSubscribed { .. } => self.backlog.push_back(RoomNews::Heard),
             RoomEvent::Reconnecting => {
                 self.mending = true;
+                self.loss_due = None;
                 self.backlog.push_back(RoomNews::Reconnecting);
             }
             RoomEvent::Reconnected => self.mended(),
@@ -299,29 +296,46 @@ impl JoinedRoom {
         }
     }
 
-    fn is_mending(&self) -> bool {
-        // A full reconnection begins with everybody's departure, before it is called one.
-        self.mending || self.room.connection_state() == ConnectionState::Reconnecting
+    /// A full reconnection begins with everybody's departure, before it is called one; and while the connection is
+    /// mended, who is gone may be back when it is.
+    fn lost(&mut self) {
+        if !self.mending {
+            self.loss_due = Some(Instant::now() + LOSS_GRACE);
+        }
     }
 
-    /// Who is not back by now is gone.
     fn mended(&mut self) {
         self.mending = false;
         self.backlog.push_back(RoomNews::Reconnected);
         let participants = self.room.remote_participants();
-        if self.candidate_here && !participants.values().any(|p| self.is_candidate(p)) {
+        if participants.values().any(|p| self.is_candidate(p)) {
+            self.candidate_lost = false;
+            self.loss_due = self.voice_lost.then(|| Instant::now() + VOICE_LIMIT);
+        } else {
+            self.candidate_lost = self.candidate_here;
+            self.tell_losses();
+        }
+    }
+
+    fn tell_losses(&mut self) {
+        self.loss_due = None;
+        let voice_lost = std::mem::take(&mut self.voice_lost);
+        if std::mem::take(&mut self.candidate_lost) {
             self.candidate_here = false;
-            self.voice_lost = false;
             self.backlog.push_back(RoomNews::CandidateGone);
-        } else if self.voice_lost {
-            self.voice_due = Some(Instant::now() + VOICE_LIMIT);
+        } else if voice_lost {
+            self.backlog.push_back(RoomNews::VoiceGone);
         }
     }
 
     /// A participant may be announced more than once: as there at our joining, as active, by a track.
     fn arrived(&mut self, participant: &RemoteParticipant) {
         let identity = participant.identity().to_string();
-        if self.chooser.admits(&identity, kind(participant)) && !self.candidate_here {
+        if !self.chooser.admits(&identity, kind(participant)) {
+            return;
+        }
+        self.candidate_lost = false;
+        if !self.candidate_here {
             self.candidate_here = true;
             self.backlog.push_back(RoomNews::CandidateHere { identity });
         }
