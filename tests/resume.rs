@@ -220,3 +220,20 @@ fn a_plan_that_was_changed_meanwhile_is_for_the_interviews_to_come() {
     candidate.wait_for_words("Let me repeat the question. What is a stack?");
     candidate.wait_for_the_floor();
 }
+
+#[test]
+fn a_second_page_of_the_candidate_hears_the_question_again() {
+    let _alone = alone();
+    let server = LiveKitServer::start();
+    let service = start(&server);
+    let mut first = Follower::join(&server, "interview-twice");
+    first.wait_for_voice();
+    first.wait_for_the_floor();
+    // Under the same identity: LiveKit sends the first one out in the same moment.
+    let mut second = Follower::join(&server, "interview-twice");
+    second.wait_for_voice();
+    second.wait_for_the_floor();
+    let report = report(&service, "twice").to_string();
+    assert!(report.contains("came back"), "{report}");
+    assert_eq!(second.agents_max(), 1, "{:#?}", second.noticed);
+}

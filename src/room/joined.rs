@@ -7,8 +7,8 @@ use livekit::DisconnectReason;
 use livekit::options::TrackPublishOptions;
 use livekit::participant::ParticipantKind;
 use livekit::prelude::{
-    LocalAudioTrack, LocalParticipant, LocalTrack, LocalTrackPublication, RemoteParticipant,
-    RemoteTrack, Room, RoomEvent, RoomOptions, TrackSource,
+    LocalAudioTrack, LocalParticipant, LocalTrack, LocalTrackPublication, ParticipantSid,
+    RemoteParticipant, RemoteTrack, Room, RoomEvent, RoomOptions, TrackSource,
 };
 use livekit::webrtc::audio_source::native::NativeAudioSource;
 use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
@@ -105,6 +105,8 @@ pub struct JoinedRoom {
     chooser: CandidateChooser,
     track: LocalTrackPublication,
     candidate_here: bool,
+    /// LiveKit's id of the candidate's stay: another one is another page, which heard nothing of what was said.
+    candidate_stay: Option<ParticipantSid>,
     /// LiveKit's client mends the connection: who seems to leave meanwhile may be back when it is mended.
     mending: bool,
     /// The candidate seems to have left.
@@ -171,6 +173,7 @@ impl JoinedRoom {
                 chooser,
                 track,
                 candidate_here: false,
+                candidate_stay: None,
                 mending: false,
                 candidate_lost: false,
                 voice_lost: false,
@@ -335,6 +338,12 @@ impl JoinedRoom {
             return;
         }
         self.candidate_lost = false;
+        let stay = Some(participant.sid());
+        if self.candidate_here && self.candidate_stay != stay {
+            self.candidate_here = false;
+            self.backlog.push_back(RoomNews::CandidateGone);
+        }
+        self.candidate_stay = stay;
         if !self.candidate_here {
             self.candidate_here = true;
             self.backlog.push_back(RoomNews::CandidateHere { identity });
