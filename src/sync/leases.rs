@@ -73,11 +73,8 @@ impl Copier {
         let done = tokio::time::timeout(self.link.work_limit(), renewing).await;
         let Renewed { strays, others } = self.link.settle(connection, done)?;
         // From the moment of the question on, which is before that of the answer.
-        let tenure = Tenure::from(asked);
-        let directory = self.outbox.directory().to_owned();
-        let noting = tokio::task::spawn_blocking(move || tenure.note(&directory));
-        if let Ok(Err(error)) = noting.await {
-            tracing::warn!("the next start will ask before it goes on with interviews: {error}");
+        if !live.is_empty() {
+            self.note_tenure(Tenure::from(asked)).await;
         }
         self.release(strays).await?;
         for row in &live {
@@ -95,6 +92,15 @@ impl Copier {
         });
         self.elsewhere.set(leases.collect());
         Ok(())
+    }
+
+    /// For the next process, which asks first where this can't be noted.
+    async fn note_tenure(&self, tenure: Tenure) {
+        let directory = self.outbox.directory().to_owned();
+        let noting = tokio::task::spawn_blocking(move || tenure.note(&directory));
+        if let Ok(Err(error)) = noting.await {
+            tracing::warn!("the next start will ask before it goes on with interviews: {error}");
+        }
     }
 
     /// Gives up the leases of what is over here or was set aside. An interview that is being taken over is neither.
