@@ -173,3 +173,25 @@ fn the_example_shows_the_defaults_and_a_name_of_its_own() {
         }
     }
 }
+
+#[test]
+fn a_value_out_of_its_range_in_the_environment_is_blamed_on_its_variable() {
+    let shown: Vec<String> = [
+        ("LIVEKIT_URL", "localhost:7880"),
+        ("VIVA_INTERVIEWS__CAPACITY", "99"),
+        ("OPENAI_BASE_URL", "stt.example.org"),
+        ("VIVA_POSTGRES__SCHEMA", "Viva"),
+    ]
+    .into_iter()
+    .map(|pair| {
+        let error = Config::load(None, &Environment::of([pair])).expect_err("it is a mistake");
+        error.to_string()
+    })
+    .collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    LIVEKIT_URL: livekit.url: must start with ws:// or wss://
+    VIVA_INTERVIEWS__CAPACITY: interviews.capacity: must be between 1 and 50; a larger machine runs more instances, each with a state of its own
+    OPENAI_BASE_URL: stt.base_url: must start with http:// or https://
+    VIVA_POSTGRES__SCHEMA: postgres.schema: must be 1 to 63 of a-z 0-9 _, not begin with a digit and not with `pg_`
+    ");
+}

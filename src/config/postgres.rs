@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Config, ConfigError, Environment, Secret, credential, read_secret};
+use super::secrets::{Secret, credential, read_secret};
+use super::{Config, ConfigError, Environment};
 
 /// The credential that holds the password.
 const CREDENTIAL: &str = "postgres-password";
