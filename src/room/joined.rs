@@ -33,7 +33,7 @@ const LOSS_GRACE: Duration = Duration::from_millis(100);
 const VOICE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Why a room could not be joined.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum JoinError {
     /// The server refused or broke off.
     #[error("the room {room} could not be joined: {cause}")]

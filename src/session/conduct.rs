@@ -159,30 +159,43 @@ impl Conductor {
         leaving: impl AsyncFnOnce(&Outcome),
     ) -> Result<Outcome, SessionError> {
         let id = engagement.interview.clone();
+        let (room, candidate) = (engagement.room.clone(), engagement.candidate.clone());
         let door = Door {
-            room: engagement.room.clone(),
+            room: room.clone(),
             url: engagement.url.clone(),
             token: engagement.token.clone(),
-            candidate: engagement.candidate.clone(),
+            candidate: candidate.clone(),
         };
         // Neither waits for the other: what is said waits for both.
         let (joined, begun) = tokio::join!(self.join(door), self.begin(engagement));
         let mut session = match begun {
             Ok(session) => session,
             Err(error) => {
-                if let Ok((room, ..)) = joined {
-                    room.leave().await;
+                if let Ok((entered, ..)) = joined {
+                    entered.leave().await;
                 }
                 return Err(error);
             }
         };
         match joined {
             Ok(place) => self.hold(id, session, place, stops, leaving).await,
+            // LiveKit gives the job to nobody else, and what keeps us out may pass: its token may be too old by now, the
+            // server may be restarting.
             Err(error) => {
-                let cause = error.to_string();
-                let gone = session.input(Input::RoomGone { cause }).await;
-                gone.map_err(|source| journal_error(&id, source))?;
-                Err(error.into())
+                tracing::warn!(interview_id = %id, "{error}");
+                let door = self.minted_door(room, candidate)?;
+                match self
+                    .rejoin(&id, &mut session, door, error.clone(), &stops, false)
+                    .await?
+                {
+                    Ok(place) => self.hold(id, session, place, stops, leaving).await,
+                    Err(Outcome::HandedOver) => {
+                        leaving(&Outcome::HandedOver).await;
+                        Ok(Outcome::HandedOver)
+                    }
+                    // Nobody was interviewed: the job has failed.
+                    Err(Outcome::Ended(_)) => Err(error.into()),
+                }
             }
         }
     }

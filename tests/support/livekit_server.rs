@@ -110,6 +110,11 @@ impl LiveKitServer {
         format!("ws://{address}:{}", self.port)
     }
 
+    /// The port of its WebSocket and its API.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills it as a crash would.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
