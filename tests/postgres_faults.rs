@@ -16,6 +16,7 @@ mod postgres;
 mod proxy;
 
 use std::path::Path;
+use std::time::Duration;
 
 use copying::{Copying, append, assert_copied, begin, config};
 use journal_support::{ended, id, joined};
@@ -375,6 +376,34 @@ async fn one_interview_that_can_t_be_stored_does_not_keep_the_others() {
     );
     copying.wait_until_done(directory.path()).await;
     assert_copied(&postgres, directory.path()).await;
+    copying.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_tried_again_after_a_while() {
+    let (postgres, directory) = (Postgres::start(&[]), tempfile::tempdir().unwrap());
+    let journal = Journal::open(directory.path()).unwrap();
+    let copying = Copying::start_with(
+        &config(directory.path(), &postgres.url()),
+        &no_env(),
+        &journal,
+        |copier| copier.trying_held_back_every(Duration::from_millis(500)),
+    );
+    copying
+        .wait_until("the schema", |now| now.phase == viva::sync::Phase::Well)
+        .await;
+    postgres.psql_in(
+        "viva",
+        "ALTER TABLE viva.events ADD CONSTRAINT no_i1 CHECK (interview_id <> 'i1')",
+    );
+    fill(&journal, 2, 20).await;
+    copying
+        .wait_until("one held back", |now| now.held_back == 1)
+        .await;
+    postgres.psql_in("viva", "ALTER TABLE viva.events DROP CONSTRAINT no_i1");
+    copying.wait_until_done(directory.path()).await;
+    assert_copied(&postgres, directory.path()).await;
+    assert_eq!(copying.status.now().held_back, 0);
     copying.stop().await;
 }
 

@@ -65,6 +65,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const OUTBOX_EVERY: Duration = Duration::from_millis(250);
 /// An idle connection is looked after, so that an outage is told before there is something to send.
 const IDLE_CHECK: Duration = leases::RENEW_EVERY;
+/// What is held back is tried again so often: whoever mended the cause need not start Viva anew.
+const HELD_BACK_AGAIN_EVERY: Duration = Duration::from_secs(3600);
 /// Deletions go both ways so often.
 const BURIALS_EVERY: Duration = Duration::from_secs(15);
 
@@ -83,6 +85,8 @@ pub struct Copier {
     burials_exchanged: Instant,
     elsewhere: Elsewhere,
     leases_renewed: Instant,
+    held_back_again_every: Duration,
+    held_back_tried: Instant,
     /// Smaller after a database was too slow for as many.
     events_max: usize,
     errands: VecDeque<Errand>,
@@ -114,6 +118,8 @@ impl Copier {
             burials_exchanged: Instant::now(),
             elsewhere: Elsewhere::default(),
             leases_renewed: Instant::now(),
+            held_back_again_every: HELD_BACK_AGAIN_EVERY,
+            held_back_tried: Instant::now(),
             events_max: EVENTS_MAX,
             errands: VecDeque::new(),
         };
@@ -126,6 +132,15 @@ impl Copier {
     pub fn succeeded_by(self, successor: Arc<dyn Successor>) -> Self {
         Self {
             successor: Some(successor),
+            ..self
+        }
+    }
+
+    /// Tries what is held back again so often, where an hour is too long.
+    #[must_use]
+    pub fn trying_held_back_every(self, held_back_again_every: Duration) -> Self {
+        Self {
+            held_back_again_every,
             ..self
         }
     }
@@ -212,6 +227,9 @@ impl Copier {
                 self.keep_leases().await?;
                 self.leases_renewed = Instant::now();
             }
+            if self.held_back_tried.elapsed() >= self.held_back_again_every {
+                self.try_held_back_again().await?;
+            }
             if self.burials_exchanged.elapsed() >= BURIALS_EVERY {
                 self.exchange_burials().await?;
                 self.burials_exchanged = Instant::now();
@@ -254,6 +272,7 @@ impl Copier {
 
     /// A new release or a repaired database may take what was refused before.
     async fn try_held_back_again(&mut self) -> Result<(), SyncError> {
+        self.held_back_tried = Instant::now();
         for unsent in self.read_outbox().await? {
             if unsent.held_back.is_some() {
                 self.journal.hold_back(&unsent.id, None).await?;

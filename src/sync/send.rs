@@ -171,7 +171,7 @@ impl Copier {
         }
     }
 
-    /// Until the next start, which tries it once more.
+    /// Until it is tried once more, in an hour or at the next start.
     async fn hold_back(&mut self, id: &InterviewId, cause: String) -> Result<(), SyncError> {
         tracing::error!(interview_id = %id, "the interview is not copied any more: {cause}");
         self.errands.retain(|errand| errand.id != *id);

@@ -49,11 +49,22 @@ pub struct Copying {
 
 impl Copying {
     pub fn start(config: &Config, env: &Environment, journal: &Journal) -> Self {
+        Self::start_with(config, env, journal, |copier| copier)
+    }
+
+    /// With a copier that the test has changed.
+    pub fn start_with(
+        config: &Config,
+        env: &Environment,
+        journal: &Journal,
+        change: impl FnOnce(Copier) -> Copier,
+    ) -> Self {
         let link = Link::of(config, env).unwrap().expect("a database");
         let health = Health::new(Timeline::start());
         let directory = config.state_directory.clone();
         let mine = Appliance::of(&directory, "APItest");
         let copier = Copier::new(link, journal.clone(), directory, mine, health.clone());
+        let copier = change(copier);
         let (status, stop) = (copier.status(), CancellationToken::new());
         let elsewhere = copier.elsewhere();
         let task = tokio::spawn(copier.run(stop.clone()));
