@@ -1,11 +1,10 @@
 //! What a process holds.
 
-use std::fs;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::Failure;
+use crate::support::{Failure, process};
 
 /// Counts of one moment.
 pub struct Figures {
@@ -22,20 +21,13 @@ pub struct Figures {
 
 impl Figures {
     pub fn now() -> Result<Self, Failure> {
-        let count = |of: &str| fs::read_dir(format!("/proc/self/{of}")).map(Iterator::count);
-        let status = fs::read_to_string("/proc/self/status")?;
-        let rss = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.split_whitespace().next())
-            .ok_or("no VmRSS in /proc/self/status")?;
         Ok(Self {
             tasks: Handle::current().metrics().num_alive_tasks(),
             engine_tasks: livekit::webrtc::io_tasks(),
-            threads: count("task")?,
+            threads: process::threads()?,
             audio_threads: livekit::webrtc::audio::clock_stats().threads,
-            files: count("fd")?,
-            rss_kb: rss.parse()?,
+            files: process::files()?,
+            rss_kb: process::rss_kb()?,
         })
     }
 

@@ -10,13 +10,13 @@ use livekit::webrtc::audio_frame::AudioFrame;
 use livekit::webrtc::audio_source::native::NativeAudioSource;
 use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
 use livekit::webrtc::audio_stream::native::NativeAudioStream;
-use livekit::{DataPacket, Room, RoomEvent, RoomOptions};
-use livekit_token::{AccessToken, VideoGrants};
+use livekit::{DataPacket, Room, RoomEvent};
+use livekit_token::VideoGrants;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
 
-use crate::Failure;
-use crate::livekit_server::LiveKitServer;
+use crate::support::livekit_server::LiveKitServer;
+use crate::support::{Failure, join};
 
 const RATE_HZ: u32 = 48_000;
 /// A close takes some milliseconds, and joining some tens: a cancellation lands anywhere in it, or just after it.
@@ -188,25 +188,6 @@ async fn talk(
             return Ok(());
         }
     }
-}
-
-async fn join(
-    server: &LiveKitServer,
-    room: &str,
-    identity: &str,
-    single: bool,
-) -> Result<(Room, UnboundedReceiver<RoomEvent>), Failure> {
-    let token = AccessToken::with_api_key(&server.key, &server.secret)
-        .with_identity(identity)
-        .with_grants(VideoGrants {
-            room_join: true,
-            room: room.to_owned(),
-            ..VideoGrants::default()
-        })
-        .to_jwt()?;
-    let mut options = RoomOptions::default();
-    options.single_peer_connection = single;
-    Ok(Room::connect(&server.url, &token, options).await?)
 }
 
 async fn left_alone(events: &mut UnboundedReceiver<RoomEvent>) -> Result<(), Failure> {

@@ -12,8 +12,8 @@
 
 mod figures;
 mod life;
-#[path = "../../tests/support/livekit_server.rs"]
-mod livekit_server;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use figures::Figures;
-use livekit_server::LiveKitServer;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use support::Failure;
+use support::livekit_server::LiveKitServer;
 
 const ROOMS: u64 = 10_000;
 const AT_ONCE: u64 = 8;
-/// Rooms that are opened before anything is compared: pools and caches have their size by then.
-const WARM_UP: u64 = 100;
+/// Rooms that are opened before anything is compared, of a longer run; of a shorter one it is a third. Pools and caches have
+/// their size by then.
+const WARM_UP_MAX: u64 = 100;
 /// Lines of figures in a run.
 const LINES: u64 = 20;
 /// A room takes a second or two; one that is not over by then hangs.
@@ -42,15 +42,15 @@ async fn main() -> Result<(), Failure> {
     let rooms = arguments.next().map_or(Ok(ROOMS), |text| text.parse())?;
     let at_once = arguments.next().map_or(Ok(AT_ONCE), |text| text.parse())?;
     let only: Option<Arc<str>> = arguments.next().map(Into::into);
-    let server = Arc::new(LiveKitServer::start());
+    let server = Arc::new(support::server()?);
     let begun = Instant::now();
     say(&Figures::head())?;
-    churn(&server, 0..WARM_UP.min(rooms), at_once, only.as_ref()).await?;
+    let warm_up = WARM_UP_MAX.min(rooms / 3);
+    let mut failed = churn(&server, 0..warm_up, at_once, only.as_ref()).await?;
     let warm = settled(None).await;
-    say(&warm.line(WARM_UP.min(rooms), begun.elapsed()))?;
-    let mut failed = 0;
+    say(&warm.line(warm_up, begun.elapsed()))?;
     let step = (rooms / LINES).max(1);
-    let mut done = WARM_UP;
+    let mut done = warm_up;
     while done < rooms {
         let next = (done + step).min(rooms);
         failed += churn(&server, done..next, at_once, only.as_ref()).await?;

@@ -8,21 +8,18 @@
     reason = "a panic here ends the run, which is seen"
 )]
 
-#[path = "../../tests/support/livekit_server.rs"]
-mod livekit_server;
 mod session;
-mod usage;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::io::Write;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use livekit::webrtc::audio::clock_stats;
-use livekit_server::LiveKitServer;
 use session::Session;
-use usage::Usage;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use support::livekit_server::LiveKitServer;
+use support::{Failure, process};
 
 const ROOMS: usize = 20;
 const SECONDS: u64 = 60;
@@ -34,19 +31,20 @@ async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let rooms = arguments.next().map_or(Ok(ROOMS), |text| text.parse())?;
     let seconds = arguments.next().map_or(Ok(SECONDS), |text| text.parse())?;
-    let server = LiveKitServer::start();
+    let server = support::server()?;
     // The first room pays for what all rooms share.
     let mut sessions = open(&server, 0).await?;
     tokio::time::sleep(SETTLING).await;
-    let first = Usage::now()?;
+    let first_kb = process::rss_kb()?;
     for room in 1..rooms {
         sessions.extend(open(&server, room).await?);
     }
     tokio::time::sleep(SETTLING).await;
-    let (begin, clock) = (Usage::now()?, clock_stats());
+    let (begin_s, clock) = (process::processor_s()?, clock_stats());
     let concealed: u64 = sessions.iter().map(Session::concealed).sum();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let (end, later) = (Usage::now()?, clock_stats());
+    let (used_s, later) = (process::processor_s()? - begin_s, clock_stats());
+    let rss_kb = process::rss_kb()? as f64;
     let concealed = sessions.iter().map(Session::concealed).sum::<u64>() - concealed;
     let count = sessions.len() as f64;
     let late = later.lateness.since(&clock.lateness);
@@ -57,10 +55,10 @@ async fn main() -> Result<(), Failure> {
         "| sessions | a session, of one core | a session, memory | all, memory | threads | concealed | late, p50 | p99 | p99.9 | beats left out |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n\
          | {count} | {:.2} % | {:.2} MB | {:.1} MB | {} | {:.3} % | {:.2} ms | {:.2} ms | {:.2} ms | {} |",
-        (end.processor_s - begin.processor_s) / seconds as f64 / count * 100.0,
-        (end.rss_kb as f64 - first.rss_kb as f64) / 1e3 / (count - 2.0).max(1.0),
-        end.rss_kb as f64 / 1e3,
-        end.threads,
+        used_s / seconds as f64 / count * 100.0,
+        (rss_kb - first_kb as f64) / 1e3 / (count - 2.0).max(1.0),
+        rss_kb / 1e3,
+        process::threads()?,
         concealed as f64 / heard * 100.0,
         ms(0.5),
         ms(0.99),

@@ -6,12 +6,11 @@ use livekit::webrtc::audio::{AudioPull, AudioSink, SinkHandle};
 use livekit::webrtc::audio_source::native::NativeAudioSource;
 use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
 use livekit::webrtc::audio_track::RtcAudioTrack;
-use livekit::{Room, RoomEvent, RoomOptions};
-use livekit_token::{AccessToken, VideoGrants};
+use livekit::{Room, RoomEvent};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::Failure;
-use crate::livekit_server::LiveKitServer;
+use crate::support::livekit_server::LiveKitServer;
+use crate::support::{self, Failure};
 
 /// What voices come in, and what recognition wants.
 const SPOKEN_HZ: u32 = 24_000;
@@ -25,15 +24,7 @@ pub struct Session {
 
 impl Session {
     pub async fn join(server: &LiveKitServer, room: &str, identity: &str) -> Result<Self, Failure> {
-        let token = AccessToken::with_api_key(&server.key, &server.secret)
-            .with_identity(identity)
-            .with_grants(VideoGrants {
-                room_join: true,
-                room: room.to_owned(),
-                ..VideoGrants::default()
-            })
-            .to_jwt()?;
-        let (room, events) = Room::connect(&server.url, &token, RoomOptions::default()).await?;
+        let (room, events) = support::join(server, room, identity, true).await?;
         let source = NativeAudioSource::new(AudioSourceOptions::default(), SPOKEN_HZ, 1, 100);
         source.set_pull(Box::new(Voice::default()));
         let track = LocalAudioTrack::create_audio_track("voice", RtcAudioSource::Native(source));

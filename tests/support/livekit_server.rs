@@ -57,6 +57,19 @@ impl LiveKitServer {
         Self::start_at(address, interface, "")
     }
 
+    /// One that runs already on this machine, and goes on when this is dropped.
+    pub fn running(url: &str, key: &str, secret: &str) -> Result<Self, String> {
+        let port = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        Ok(Self {
+            url: url.to_owned(),
+            key: key.to_owned(),
+            secret: secret.to_owned(),
+            port: port.ok_or_else(|| format!("{url} does not end with a port"))?,
+            directory: tempfile::tempdir().map_err(|e| e.to_string())?,
+            process: None,
+        })
+    }
+
     fn start_at(address: &str, interface: &str, rtc: &str) -> Self {
         for start in 1..=STARTS_MAX {
             match Self::try_start(address, interface, rtc) {
