@@ -14,6 +14,7 @@ use livekit::{DataPacket, Room, RoomEvent};
 use livekit_token::VideoGrants;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
+use viva::room::signalling;
 
 use crate::support::livekit_server::LiveKitServer;
 use crate::support::{Failure, join};
@@ -28,8 +29,7 @@ const JOIN_CANCELLED_MS_MAX: u64 = 60;
 pub enum Ending {
     /// Both leave, one after the other has seen it go.
     Closed,
-    /// Both leave at once. The SDK keeps what it had of this room: a participant and its publications hold each other,
-    /// and nothing but that participant's own leaving parts them.
+    /// Both leave at once, one of them while the other still publishes.
     ClosedTogether,
     /// The server deletes the room.
     Deleted,
@@ -71,7 +71,7 @@ pub async fn live(server: &Arc<LiveKitServer>, number: u64, ending: Ending) -> R
         let patience = Duration::from_millis(fastrand::u64(0..=JOIN_CANCELLED_MS_MAX));
         let joining = join(server, &name, "one", single);
         return match tokio::time::timeout(patience, joining).await {
-            Ok(joined) => Ok(joined?.0.close().await?),
+            Ok(joined) => leave(&joined?.0).await,
             Err(_) => Ok(()),
         };
     }
@@ -86,12 +86,12 @@ pub async fn live(server: &Arc<LiveKitServer>, number: u64, ending: Ending) -> R
     .await?;
     match ending {
         Ending::Closed => {
-            speaker.close().await?;
+            leave(&speaker).await?;
             left_alone(&mut listener_events).await?;
-            listener.close().await?;
+            leave(&listener).await?;
         }
         Ending::ClosedTogether => {
-            tokio::try_join!(speaker.close(), listener.close())?;
+            tokio::try_join!(leave(&speaker), leave(&listener))?;
         }
         Ending::Deleted => {
             let (server, name) = (Arc::clone(server), name.clone());
@@ -103,10 +103,11 @@ pub async fn live(server: &Arc<LiveKitServer>, number: u64, ending: Ending) -> R
             let server = Arc::clone(server);
             tokio::task::spawn_blocking(move || remove(&server, &name, "listener")).await?;
             disconnected(&mut listener_events).await?;
-            speaker.close().await?;
+            leave(&speaker).await?;
         }
         Ending::CloseCancelled => {
             for room in [&speaker, &listener] {
+                signalling::let_go(room).await;
                 let patience =
                     Duration::from_micros(fastrand::u64(0..=CLOSE_CANCELLED_MS_MAX * 1000));
                 // The close begins in any case.
@@ -120,6 +121,12 @@ pub async fn live(server: &Arc<LiveKitServer>, number: u64, ending: Ending) -> R
         Ending::JoinCancelled => {}
     }
     Ok(())
+}
+
+/// The first of it does nothing where the signalling is not installed.
+async fn leave(room: &Room) -> Result<(), Failure> {
+    signalling::let_go(room).await;
+    Ok(room.close().await?)
 }
 
 /// Sound one way and a message the other, so that every part of both connections has been in use.

@@ -1,9 +1,10 @@
 //! Opens and closes rooms on a real livekit-server, and prints what stays behind.
 //!
-//! `VIVA_LIVEKIT_SERVER=… cargo run --release --example room_churn [ROOMS] [AT_ONCE] [ENDING]`
+//! `VIVA_LIVEKIT_SERVER=… cargo run --release --example room_churn [ROOMS] [AT_ONCE] [ENDING|all] [plain]`
 //!
 //! Each room has two participants: sound goes one way, data the other, and then it ends in the one way of `Ending`,
-//! or in each of them in turn.
+//! or in each of them in turn. Rooms are left as Viva leaves them; with `plain`, as LiveKit's SDK does by itself, which keeps
+//! what it had of a room that is left while others publish.
 //! Exits with 1 if a room failed, or if tasks, threads or files are left at the end.
 #![allow(
     clippy::disallowed_methods,
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use figures::Figures;
 use support::Failure;
 use support::livekit_server::LiveKitServer;
+use viva::room::signalling;
 
 const ROOMS: u64 = 10_000;
 const AT_ONCE: u64 = 8;
@@ -41,7 +43,15 @@ async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let rooms = arguments.next().map_or(Ok(ROOMS), |text| text.parse())?;
     let at_once = arguments.next().map_or(Ok(AT_ONCE), |text| text.parse())?;
-    let only: Option<Arc<str>> = arguments.next().map(Into::into);
+    let only: Option<Arc<str>> = arguments
+        .next()
+        .filter(|name| name != "all")
+        .map(Into::into);
+    match arguments.next().as_deref() {
+        None => signalling::install(),
+        Some("plain") => {}
+        Some(other) => return Err(format!("{other} is not `plain`").into()),
+    }
     let server = Arc::new(support::server()?);
     let begun = Instant::now();
     say(&Figures::head())?;

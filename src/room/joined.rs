@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::candidate::{CandidateChooser, Kind};
+use super::signalling;
 use crate::speech::OUTPUT_RATE_HZ;
 use crate::voice::playout::PlayoutClock;
 
@@ -146,6 +147,7 @@ impl JoinedRoom {
         chooser: CandidateChooser,
         clock: PlayoutClock,
     ) -> Result<Self, JoinError> {
+        signalling::install();
         let (room, events) = Room::connect(url, token, RoomOptions::default())
             .await
             .map_err(|e| JoinError::Refused {
@@ -378,6 +380,7 @@ fn parting(reason: DisconnectReason) -> RoomNews {
 async fn leave(room: Room) {
     // Not cut off when it is late: closing goes on by itself, only the session stops waiting for it.
     let mut closing = crate::spawn::supervised("leave", async move {
+        signalling::let_go(&room).await;
         if let Err(error) = room.close().await {
             tracing::debug!("the room was left without a farewell: {error}");
         }

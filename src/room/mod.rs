@@ -3,6 +3,7 @@
 mod announce;
 mod candidate;
 mod joined;
+pub mod signalling;
 
 pub use announce::{AgentState, Announcement, Announcer, Author, BEAT_EVERY, Line};
 pub use candidate::{CandidateChooser, Kind};
