@@ -7,7 +7,9 @@
 //! **In.** The network driver calls [`RemoteAudio::push_rtp`]. On each beat the audio thread puts
 //! what came into the jitter buffer, decodes what is due at 48 kHz stereo, once per track, and
 //! hands every [`AudioSink`] 10 ms in its own format, whether or not packets came: what is missing
-//! is recovered from in-band redundancy, concealed for up to 500 ms, and then silent.
+//! is recovered from in-band redundancy, concealed for up to 500 ms, and then silent. A sender's
+//! clock that is off and delay that is not needed any more are made up for by leaving out or
+//! repeating periods of the sound, in pauses first ([`steering`], [`stretch`]).
 //!
 //! **Out.** A source is fed by `capture_frame` through a queue, or by an [`AudioPull`] that is
 //! called on the beat. [`start_send`] attaches a sender, which resamples to 48 kHz, encodes packets
@@ -30,6 +32,8 @@ mod remote;
 mod resample;
 mod send;
 mod sink;
+mod steering;
+mod stretch;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,9 @@ use super::{
     decoder::{TrackDecoder, has_redundancy, packet_samples},
     format::CORE_TICK_SAMPLES,
     jitter::{Inserted, JitterBuffer, Step},
-    level::{LEVEL_PAUSE, level_dbov, power},
+    level::{level_dbov, power},
+    steering::{Bend, Steering},
+    stretch::{LAG_MAX, Stretcher, WINDOW},
 };
 use crate::RtcError;
 
@@ -16,24 +18,13 @@ pub(crate) const FRAME_SAMPLES: usize = CORE_TICK_SAMPLES * CHANNELS;
 
 const CHANNELS: usize = 2;
 
-/// Delay may exceed its target by this before pauses are shortened: two beats, so that the grid of
-/// packets and beats alone causes nothing.
-const EXCESS_PAUSE_US: i64 = 20_000;
+/// Sound that is left when some is taken out, beyond half the target: two beats, so that a change
+/// of the delay never ends in a gap.
+const SPARE_US: i64 = 20_000;
 
-/// From here on quiet parts of speech are shortened too.
-const EXCESS_QUIET_US: i64 = 60_000;
-
-/// From here on any sound is, though never two beats close together.
-const EXCESS_ANY_US: i64 = 120_000;
-
-/// Delay may fall short of its target by this before pauses are lengthened.
-const SHORTFALL_US: i64 = -12_000;
-
-/// Decibels below full scale of what counts as a quiet part of speech.
-const LEVEL_QUIET: u8 = 38;
-
-/// Beats between two cuts into sound that is neither pause nor quiet: 20 % faster at most.
-const CUT_INTERVAL_BEATS: u32 = 5;
+/// The most that is decoded and not yet played, in samples per channel: what is looked at before a
+/// change, the longest packet of 120 ms, and a repeated piece.
+const AHEAD_MAX: usize = WINDOW + 5_760 + LAG_MAX;
 
 /// Sound after silence is faded in over 2.5 ms, the overlap of Opus's own blocks.
 const FADE_IN_SAMPLES: usize = 120;
@@ -65,9 +56,8 @@ pub(crate) struct Playout {
     /// Decoded and not yet played, interleaved.
     pcm: Vec<i16>,
     last: Last,
-    /// The first frame in `pcm` has been played already and is to be played once more.
-    repeat: bool,
-    beats_since_cut: u32,
+    steering: Steering,
+    stretcher: Stretcher,
     /// Packets that were discarded other than by the buffer's bounds.
     refused: u64,
     stats: PlayoutStats,
@@ -87,10 +77,10 @@ impl Playout {
         Ok(Self {
             buffer: JitterBuffer::new(),
             decoder: TrackDecoder::new()?,
-            pcm: Vec::with_capacity(16 * FRAME_SAMPLES),
+            pcm: Vec::with_capacity(AHEAD_MAX * CHANNELS),
             last: Last::Silent,
-            repeat: false,
-            beats_since_cut: 0,
+            steering: Steering::default(),
+            stretcher: Stretcher::new(),
             refused: stats.discarded,
             stats,
         })
@@ -122,71 +112,53 @@ impl Playout {
         }
         let ahead = self.pcm.len() / CHANNELS;
         let excess_us = self.buffer.excess_us(at, ahead);
-        out.copy_from_slice(&self.pcm[..FRAME_SAMPLES]);
-        let power = power(out.as_slice());
-        self.emit(at, excess_us, level_dbov(power), out);
-        self.account(excess_us, power);
-    }
-
-    /// Plays the frame that is copied to `out` already, or bends the delay with it.
-    fn emit(
-        &mut self,
-        at: Instant,
-        excess_us: Option<i64>,
-        level: u8,
-        out: &mut [i16; FRAME_SAMPLES],
-    ) {
-        self.beats_since_cut = self.beats_since_cut.saturating_add(1);
-        let bend = match excess_us {
-            Some(excess_us) if self.last == Last::Decoded => self.bend(excess_us, level),
-            _ => Bend::Keep,
-        };
-        if self.repeat {
-            blend_from_mirror(out);
-        }
-        match bend {
-            Bend::Shorten if !self.repeat && self.two_frames(at) => {
-                crossfade(out, &self.pcm[FRAME_SAMPLES..2 * FRAME_SAMPLES]);
-                self.pcm.drain(..2 * FRAME_SAMPLES);
-                self.stats.removed += CORE_TICK_SAMPLES as u64;
-                self.beats_since_cut = 0;
-            }
-            Bend::Lengthen if !self.repeat => {
-                self.repeat = true;
-                self.stats.inserted += CORE_TICK_SAMPLES as u64;
-            }
-            _ => {
-                self.pcm.drain(..FRAME_SAMPLES);
-                self.repeat = false;
-            }
-        }
-    }
-
-    fn bend(&self, excess_us: i64, level: u8) -> Bend {
-        let waiting = self.buffer.span_samples() + (self.pcm.len() / CHANNELS) as i64;
-        let enough = waiting * 125 / 6 > self.buffer.target_us() / 2 + EXCESS_PAUSE_US;
-        if enough
-            && (excess_us > EXCESS_PAUSE_US && level >= LEVEL_PAUSE
-                || excess_us > EXCESS_QUIET_US && level >= LEVEL_QUIET
-                || excess_us > EXCESS_ANY_US && self.beats_since_cut >= CUT_INTERVAL_BEATS)
+        self.steering.beat();
+        if let (Some(excess_us), Last::Decoded) = (excess_us, self.last)
+            && Steering::is_off(excess_us)
+            && self.look_ahead(at)
         {
-            Bend::Shorten
-        } else if excess_us < SHORTFALL_US && level >= LEVEL_PAUSE {
-            Bend::Lengthen
-        } else {
-            Bend::Keep
+            self.steer(excess_us);
+        }
+        out.copy_from_slice(&self.pcm[..FRAME_SAMPLES]);
+        self.pcm.drain(..FRAME_SAMPLES);
+        self.account(excess_us, power(out.as_slice()));
+    }
+
+    /// Brings the delay closer to its target, if that would not be heard.
+    fn steer(&mut self, excess_us: i64) {
+        let level = level_dbov(power(&self.pcm[..WINDOW * CHANNELS]));
+        let Some(wish) = self.steering.wish(excess_us, level) else {
+            return;
+        };
+        let (pcm, similarity_min) = (&mut self.pcm, wish.similarity_min);
+        let waiting = self.buffer.span_samples() + (pcm.len() / CHANNELS) as i64;
+        let changed = match wish.bend {
+            Bend::Shorten if waiting * 125 / 6 > self.buffer.target_us() / 2 + SPARE_US => {
+                let removed = self.stretcher.shorten(pcm, similarity_min);
+                self.stats.removed += removed.unwrap_or(0) as u64;
+                removed
+            }
+            Bend::Shorten => None,
+            Bend::Lengthen => {
+                let inserted = self.stretcher.lengthen(pcm, similarity_min);
+                self.stats.inserted += inserted.unwrap_or(0) as u64;
+                inserted
+            }
+        };
+        if let Some(samples) = changed {
+            self.steering.fulfilled(samples);
         }
     }
 
-    /// Decodes until two frames are there, as far as packets follow without a gap.
-    fn two_frames(&mut self, at: Instant) -> bool {
-        while self.pcm.len() < 2 * FRAME_SAMPLES {
+    /// Decodes until there is enough to be changed, as far as packets follow without a gap.
+    fn look_ahead(&mut self, at: Instant) -> bool {
+        while self.pcm.len() < WINDOW * CHANNELS {
             if !self.buffer.is_flowing() {
                 return false;
             }
             self.advance(at);
         }
-        true
+        self.last == Last::Decoded
     }
 
     /// Adds what comes next to `pcm`.
@@ -266,13 +238,6 @@ impl Playout {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bend {
-    Keep,
-    Shorten,
-    Lengthen,
-}
-
 /// The weight of sample `index` of `len` in a linear ramp from 0 to 1.
 fn ramp(index: usize, len: usize) -> f32 {
     (index as f32 + 0.5) / len as f32
@@ -281,26 +246,6 @@ fn ramp(index: usize, len: usize) -> f32 {
 fn mix(from: i16, to: i16, weight: f32) -> i16 {
     let from = f32::from(from);
     (from + (f32::from(to) - from) * weight).round() as i16
-}
-
-/// Goes from the sound in `out` over to `next` within the frame.
-fn crossfade(out: &mut [i16], next: &[i16]) {
-    let frames = out.len() / CHANNELS;
-    for (index, (from, &to)) in out.iter_mut().zip(next).enumerate() {
-        *from = mix(*from, to, ramp(index / CHANNELS, frames));
-    }
-}
-
-/// Begins a repeated frame with its own mirror image, which starts at the sample it ended with, so
-/// that there is no jump between the two.
-fn blend_from_mirror(out: &mut [i16; FRAME_SAMPLES]) {
-    let frame = *out;
-    let frames = FRAME_SAMPLES / CHANNELS;
-    for (index, sample) in out.iter_mut().enumerate() {
-        let (at, channel) = (index / CHANNELS, index % CHANNELS);
-        let mirrored = frame[(frames - 1 - at) * CHANNELS + channel];
-        *sample = mix(mirrored, *sample, ramp(at, frames));
-    }
 }
 
 fn fade_in(pcm: &mut [i16]) {

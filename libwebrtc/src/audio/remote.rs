@@ -69,9 +69,9 @@ pub struct RemoteAudioStats {
     pub samples_silent: u64,
     /// Samples recovered from in-band redundancy.
     pub samples_recovered: u64,
-    /// Samples added in pauses to build up delay.
+    /// Samples added to build up delay: periods that were played twice.
     pub samples_inserted: u64,
-    /// Samples removed, in pauses where possible, to reduce delay.
+    /// Samples removed to reduce delay: periods that were left out.
     pub samples_removed: u64,
     /// How often concealment began.
     pub concealment_events: u64,

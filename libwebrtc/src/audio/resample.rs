@@ -119,7 +119,7 @@ fn bessel_i0(x: f64) -> f64 {
 }
 
 /// Both slices are of the same length, a multiple of [`LANES`].
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0_f32; LANES];
     for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
         for lane in 0..LANES {

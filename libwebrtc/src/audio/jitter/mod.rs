@@ -2,8 +2,8 @@
 //!
 //! It is pure: no thread, clock or decoder, time is an argument. Each packet has an ideal instant
 //! of playout, its media time plus the fastest transit of the last seconds plus a target delay
-//! that follows the lateness seen ([`delay`]). Speech is never stretched here; the delay is
-//! brought to its target in gaps, and the caller does it in pauses with [`JitterBuffer::excess_us`].
+//! that follows the lateness seen ([`delay`]). Sound is never stretched here; the delay is brought
+//! to its target in gaps, and the caller stretches by what [`JitterBuffer::excess_us`] says.
 
 mod delay;
 mod sequence;

@@ -1,10 +1,13 @@
 //! Behaviour of the audio half as a whole, on simulated time.
 
 mod capturing;
+mod drift;
 mod loopback;
+mod receiver;
 mod receiving;
 mod sending;
 mod steering;
+mod stoi;
 
 use std::{
     sync::{
