@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // That is how a test fails.
+#![allow(clippy::disallowed_methods, reason = "a test's queues end with it")]
 
 use livekit_protocol::{JoinResponse, ParticipantTracks, SpeakersChanged, TrackInfo};
 use tokio::sync::Mutex as AsyncMutex;
