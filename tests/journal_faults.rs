@@ -8,6 +8,8 @@
 )]
 
 mod journal_support;
+#[path = "support/preload.rs"]
+mod preload;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,6 +18,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use journal_support::{ended, id, joined, new};
+use preload::preload;
 use viva::journal::{BALLAST_FILE, Condition, JOURNAL_FILE, Journal, JournalError, JournalReader};
 
 const DIRECTORY: &str = "VIVA_TEST_JOURNAL_DIRECTORY";
@@ -85,22 +88,8 @@ async fn write_until_it_fails(directory: &Path) {
 }
 
 fn shim() -> &'static Path {
-    static SHIM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = SHIM.get_or_init(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("faultfs.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/faultfs.c");
-        let built = Command::new("cc")
-            .args(["-O1", "-shared", "-fPIC", "-o"])
-            .arg(&path)
-            .arg(source)
-            .args(["-ldl", "-lpthread"])
-            .status()
-            .expect("a C compiler, which the build needs for SQLite as well");
-        assert!(built.success());
-        (directory, path)
-    });
-    path
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    SHIM.get_or_init(|| preload("faultfs"))
 }
 
 /// What the child said.
