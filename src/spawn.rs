@@ -5,6 +5,10 @@ use std::future::Future;
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
+/// Threads of the runtime of everything that is not media. Two are enough for the work, none of which computes; each of the
+/// others can be held by a session that stands still and can't be ended, as often as one interview is tried.
+pub const THREADS: usize = 5;
+
 /// Starts a task that logs its own panic under its name.
 pub fn supervised<F>(name: &'static str, task: F) -> JoinHandle<()>
 where

@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::boot::addresses;
 use crate::config::{Config, ConfigError, Environment};
+use crate::spawn::THREADS;
 
 /// The process did what it was asked to.
 const DONE: u8 = 0;
@@ -170,10 +171,10 @@ fn fail(error: &(dyn std::error::Error + 'static)) {
     style::error(&message);
 }
 
-/// The runtime of everything that is not media: few threads, since none of them computes.
+/// The runtime of everything that is not media.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(THREADS)
         .thread_name("app")
         .enable_all()
         .build()

@@ -314,12 +314,14 @@ async fn serve(
             background.clone(),
         ),
     );
+    let mut signs = pulse::signs(&heart, &journal, &vad, working, draining.clone());
+    signs.push(desk.sign(&heart));
     let watchdog = {
         let manager = manager.clone();
         let desk = desk.clone();
         Watchdog::start(
             sd_notify::watchdog_enabled(),
-            pulse::signs(&heart, &journal, &vad, working, draining.clone()),
+            signs,
             move || manager.tell(Told::Watchdog),
             move || desk.overview(),
         )

@@ -34,6 +34,8 @@ struct Counted {
     started: Counter,
     ended: Family<Labels, Counter>,
     taken_over: Counter,
+    stuck: Counter,
+    threads_held: Gauge,
     jobs: Family<Labels, Counter>,
     turn_stages: Family<Labels, Histogram, fn() -> Histogram>,
     provider_requests: Family<Labels, Counter>,
@@ -53,6 +55,8 @@ impl Counted {
             started: Counter::default(),
             ended: Family::default(),
             taken_over: Counter::default(),
+            stuck: Counter::default(),
+            threads_held: Gauge::default(),
             jobs: Family::default(),
             turn_stages: Family::new_with_constructor(turn_histogram),
             provider_requests: Family::default(),
@@ -76,6 +80,16 @@ impl Counted {
             "viva_interviews_taken_over",
             "Interviews that were taken over from an appliance that is gone",
             counted.taken_over.clone(),
+        );
+        registry.register(
+            "viva_sessions_stuck",
+            "Sessions that stood still and were ended alone",
+            counted.stuck.clone(),
+        );
+        registry.register(
+            "viva_threads_held",
+            "Threads of the runtime that are held by sessions which stood still and can't be ended",
+            counted.threads_held.clone(),
         );
         registry.register(
             "viva_jobs",
@@ -133,6 +147,18 @@ pub fn interview_ended(reason: &str) {
 /// An interview of an appliance that is gone is gone on with here.
 pub fn interview_taken_over() {
     COUNTED.taken_over.inc();
+}
+
+/// A session stood still.
+pub fn session_stuck() {
+    COUNTED.stuck.inc();
+}
+
+/// So many threads of the runtime are held by sessions that can't be ended.
+pub fn threads_held(threads: usize) {
+    COUNTED
+        .threads_held
+        .set(i64::try_from(threads).unwrap_or(i64::MAX));
 }
 
 /// LiveKit's offer was answered.

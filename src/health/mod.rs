@@ -5,7 +5,7 @@ pub mod http;
 pub mod metrics;
 pub mod process;
 pub mod systemd;
-mod threads;
+pub(crate) mod threads;
 pub mod vitals;
 
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ use super::threads;
 /// seconds of silence by then.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// The longest time between two looks, so that a stuck part is named soon after it is one.
-const LOOK_MAX: Duration = Duration::from_secs(1);
+pub const LOOK_MAX: Duration = Duration::from_secs(1);
 /// The shortest, for a manager with a very short interval.
 const LOOK_MIN: Duration = Duration::from_millis(10);
 
@@ -33,6 +33,8 @@ pub enum Still {
     For(Duration),
     /// For ever: it has ended without having been told to.
     Ended,
+    /// It moves, and this keeps it from doing what it is for.
+    Because(&'static str),
 }
 
 impl Sign {
@@ -67,9 +69,10 @@ impl Sign {
     }
 
     /// Why the part is stuck, if it is.
-    fn stuck(&mut self, now: Instant) -> Option<String> {
+    pub(crate) fn stuck(&mut self, now: Instant) -> Option<String> {
         match (self.look)(now) {
             Still::Ended => Some("it has ended without having been told to".into()),
+            Still::Because(why) => Some(why.into()),
             Still::For(time) => (time >= self.stuck_after)
                 .then(|| format!("it has stood still for {} ms", time.as_millis())),
         }
@@ -95,11 +98,17 @@ impl Heart {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How often it has beaten.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// The sign of whoever beats it.
     #[must_use]
     pub fn sign(&self, name: &'static str) -> Sign {
-        let beats = self.0.clone();
-        Sign::counted(name, move || Progress::At(beats.load(Ordering::Relaxed)))
+        let heart = self.clone();
+        Sign::counted(name, move || Progress::At(heart.beats()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Joining, what happens in the room, and leaving.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use livekit::DisconnectReason;
@@ -22,10 +23,10 @@ use crate::speech::OUTPUT_RATE_HZ;
 use crate::voice::playout::PlayoutClock;
 
 /// Time to be in the room with a published track: LiveKit itself gives an agent no longer to show up.
-const JOIN_LIMIT: Duration = Duration::from_secs(10);
+pub const JOIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Time for a farewell to the server; a room that does not answer is left all the same.
-const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+pub const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Who leaves is believed to have left after this; until then it may be the begin of a reconnection.
 const LOSS_GRACE: Duration = Duration::from_millis(100);
@@ -101,7 +102,8 @@ pub enum RoomNews<V = RtcAudioTrack> {
 
 /// A joined room with our track in it.
 pub struct JoinedRoom {
-    room: Room,
+    room: Arc<Room>,
+    leaves: LeavesWhenDropped,
     events: mpsc::UnboundedReceiver<RoomEvent>,
     chooser: CandidateChooser,
     track: LocalTrackPublication,
@@ -154,6 +156,7 @@ impl JoinedRoom {
                 room: name.to_owned(),
                 cause: e.to_string(),
             })?;
+        let room = Arc::new(room);
         let source = NativeAudioSource::new(AudioSourceOptions::default(), OUTPUT_RATE_HZ, 1, 0);
         source.set_pull(Box::new(Pull(clock)));
         let track =
@@ -170,6 +173,7 @@ impl JoinedRoom {
             .await;
         match published {
             Ok(track) => Ok(Self {
+                leaves: LeavesWhenDropped(Some(room.clone())),
                 room,
                 events,
                 chooser,
@@ -243,12 +247,13 @@ impl JoinedRoom {
     }
 
     /// Goes without a word, for whoever takes the place under the same identity: LiveKit drops the one that is gone.
-    pub fn abandon(self) {
-        drop(self.room);
+    pub fn abandon(mut self) {
+        self.leaves.0 = None;
     }
 
     /// Leaves, within a limit.
-    pub async fn leave(self) {
+    pub async fn leave(mut self) {
+        self.leaves.0 = None;
         leave(self.room).await;
     }
 
@@ -357,6 +362,21 @@ impl JoinedRoom {
     }
 }
 
+/// Leaves the room of a session that broke down or stood still: LiveKit's client would stay in it for ever, and whoever
+/// is there would wait for an interviewer who is not.
+struct LeavesWhenDropped(Option<Arc<Room>>);
+
+impl Drop for LeavesWhenDropped {
+    fn drop(&mut self) {
+        // Without a runtime the process ends, and the room with it.
+        if let Some(room) = self.0.take()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            crate::spawn::supervised("leave a room that was dropped", leave(room));
+        }
+    }
+}
+
 /// At this moment, or never.
 async fn at(moment: Option<Instant>) {
     match moment {
@@ -377,7 +397,7 @@ fn parting(reason: DisconnectReason) -> RoomNews {
     }
 }
 
-async fn leave(room: Room) {
+async fn leave(room: Arc<Room>) {
     // Not cut off when it is late: closing goes on by itself, only the session stops waiting for it.
     let mut closing = crate::spawn::supervised("leave", async move {
         signalling::let_go(&room).await;

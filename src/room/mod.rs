@@ -7,4 +7,4 @@ pub mod signalling;
 
 pub use announce::{AgentState, Announcement, Announcer, Author, BEAT_EVERY, Line};
 pub use candidate::{CandidateChooser, Kind};
-pub use joined::{JoinError, JoinedRoom, RoomNews};
+pub use joined::{JOIN_LIMIT, JoinError, JoinedRoom, LEAVE_LIMIT, RoomNews};

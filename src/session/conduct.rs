@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::live::{Faculties, Parting, Session, Stops};
+use super::pulse::{Doing, Pulse};
 use super::venue::LiveKitVenue;
 use crate::backoff::Backoff;
 use crate::clock::unix_ms;
@@ -29,13 +30,13 @@ use crate::worker::token::{self, AgentIdentity, TokenError};
 
 /// A room that was lost is tried again for this long: longer than a server takes to restart and a cut that a person waits
 /// out, shorter than LiveKit keeps an empty room whose departure time-out is set as `docs/operations.md` says.
-const REJOIN_LIMIT: Duration = Duration::from_secs(180);
+pub(super) const REJOIN_LIMIT: Duration = Duration::from_secs(180);
 
 /// Before a room that could not be joined is tried again.
 const REJOIN_FIRST: Duration = Duration::from_millis(250);
 
 /// At most: somebody waits there.
-const REJOIN_MAX: Duration = Duration::from_secs(5);
+pub(super) const REJOIN_MAX: Duration = Duration::from_secs(5);
 
 /// An appliance that was thrown out of the room and has the lease comes back so often; then something else uses our
 /// identity, which no lease can help against.
@@ -152,10 +153,11 @@ impl Conductor {
     ///
     /// # Errors
     /// The room can't be joined or the journal can't be written; whatever was written before stays.
-    pub async fn conduct(
+    pub(super) async fn conduct(
         self: Arc<Self>,
         engagement: Engagement,
         stops: Stops,
+        pulse: Pulse,
         leaving: impl AsyncFnOnce(&Outcome),
     ) -> Result<Outcome, SessionError> {
         let id = engagement.interview.clone();
@@ -166,12 +168,14 @@ impl Conductor {
             token: engagement.token.clone(),
             candidate: candidate.clone(),
         };
-        // Neither waits for the other: what is said waits for both.
-        let (joined, begun) = tokio::join!(self.join(door), self.begin(engagement));
+        // Neither waits for the other: what is said waits for both. The journal comes first, so that it has what stands still
+        // or breaks down at the door.
+        let (begun, joined) = tokio::join!(self.begin(engagement, pulse.clone()), self.join(door));
         let mut session = match begun {
             Ok(session) => session,
             Err(error) => {
                 if let Ok((entered, ..)) = joined {
+                    pulse.note(Doing::Leaves);
                     entered.leave().await;
                 }
                 return Err(error);
@@ -190,6 +194,7 @@ impl Conductor {
                 {
                     Ok(place) => self.hold(id, session, place, stops, leaving).await,
                     Err(Outcome::HandedOver) => {
+                        pulse.note(Doing::Tells);
                         leaving(&Outcome::HandedOver).await;
                         Ok(Outcome::HandedOver)
                     }
@@ -204,16 +209,18 @@ impl Conductor {
     ///
     /// # Errors
     /// The journal can't give or take it. A room that can't be joined again ends the interview.
-    pub async fn resume(
+    pub(super) async fn resume(
         self: Arc<Self>,
         id: InterviewId,
         stops: Stops,
+        pulse: Pulse,
         leaving: impl AsyncFnOnce(&Outcome),
     ) -> Result<Outcome, SessionError> {
-        let (mut session, interview) = self.take_up(&id).await?;
+        let (mut session, interview) = self.take_up(&id, &pulse).await?;
         // Who was there before is the candidate, also when the job named nobody.
         let candidate = interview.candidate.or_else(|| session.candidate());
         let door = self.minted_door(interview.room, candidate)?;
+        pulse.note(Doing::Joins);
         let place = match self.join(door.clone()).await {
             Ok(place) => place,
             Err(error) => match self
@@ -222,6 +229,7 @@ impl Conductor {
             {
                 Ok(place) => place,
                 Err(outcome) => {
+                    pulse.note(Doing::Tells);
                     leaving(&outcome).await;
                     return Ok(outcome);
                 }
@@ -256,16 +264,20 @@ impl Conductor {
             };
             let parting = session.stay(&mut venue, announcer, mouth, &stops).await;
             let LiveKitVenue { room: left, .. } = venue;
+            session.note(Doing::Tells);
             let door = self.minted_door(left.name(), left.candidate())?;
             let cause = match parting.map_err(|source| journal_error(&id, source)) {
                 Ok(Parting::Ended(reason)) => {
                     let outcome = Outcome::Ended(reason);
                     leaving(&outcome).await;
+                    session.note(Doing::Leaves);
                     left.leave().await;
                     return Ok(outcome);
                 }
                 Ok(Parting::HandedOver) => {
+                    session.note(Doing::Writes);
                     stood_by(&self.journal, &id).await;
+                    session.note(Doing::Tells);
                     // Whoever joins under our identity takes our place without a moment in which nobody is there.
                     leaving(&Outcome::HandedOver).await;
                     left.abandon();
@@ -273,8 +285,11 @@ impl Conductor {
                 }
                 Ok(Parting::Replaced) => {
                     comebacks += 1;
+                    session.note(Doing::LooksForOthers);
                     if comebacks > COMEBACKS_MAX || !self.is_leased_here(&id).await {
+                        session.note(Doing::Tells);
                         leaving(&Outcome::HandedOver).await;
+                        session.note(Doing::Leaves);
                         left.leave().await;
                         return Ok(Outcome::HandedOver);
                     }
@@ -282,6 +297,7 @@ impl Conductor {
                 }
                 Ok(Parting::Lost { cause } | Parting::StoodStill { cause }) => cause,
                 Err(error) => {
+                    session.note(Doing::Leaves);
                     left.leave().await;
                     return Err(error);
                 }
@@ -298,6 +314,7 @@ impl Conductor {
             {
                 Ok((joined, mouthpiece)) => (room, mouth) = (joined, mouthpiece),
                 Err(outcome) => {
+                    session.note(Doing::Tells);
                     leaving(&outcome).await;
                     return Ok(outcome);
                 }
@@ -351,7 +368,11 @@ impl Conductor {
     }
 
     /// The first words of an interview's journal.
-    async fn begin(&self, engagement: Engagement) -> Result<Session<Journal>, SessionError> {
+    async fn begin(
+        &self,
+        engagement: Engagement,
+        pulse: Pulse,
+    ) -> Result<Session<Journal>, SessionError> {
         let id = engagement.interview;
         let new = NewInterview {
             id: id.clone(),
@@ -366,23 +387,13 @@ impl Conductor {
             Ok(()) => {}
             // LiveKit made a room or a job of the name of an interview that is live.
             Err(JournalError::AlreadyBegun { .. }) => {
-                let (session, _) = self.take_up(&id).await?;
+                let (session, _) = self.take_up(&id, &pulse).await?;
                 return Ok(session);
             }
             Err(source) => return Err(journal_error(&id, source)),
         }
-        let mind = if self.llm.is_some() {
-            Mind::Llm
-        } else {
-            Mind::Plan
-        };
-        let mut session = self.session(&id, State::new(engagement.plan));
-        let opened = Input::Opened {
-            interview_id: id.clone(),
-            room: engagement.room,
-            mind,
-        };
-        let written = session.input(opened).await;
+        let mut session = self.session(&id, State::new(engagement.plan), pulse);
+        let written = session.input(self.opened(&id, engagement.room)).await;
         written.map_err(|source| journal_error(&id, source))?;
         Ok(session)
     }
@@ -391,7 +402,9 @@ impl Conductor {
     async fn take_up(
         &self,
         id: &InterviewId,
+        pulse: &Pulse,
     ) -> Result<(Session<Journal>, InterviewRow), SessionError> {
+        pulse.note(Doing::Reads);
         let taken_up = self.journal.take_up(id).await;
         let TakenUp {
             interview,
@@ -430,9 +443,13 @@ impl Conductor {
         for recorded in &events {
             state.apply(recorded);
         }
-        let mut session = self.session(id, state);
-        let written = session.input(Input::Resumed).await;
-        written.map_err(|source| journal_error(id, source))?;
+        let mut session = self.session(id, state, pulse.clone());
+        // Its process may have ended between its beginning and its first event; if not, this changes nothing.
+        let opened = self.opened(id, interview.room.clone());
+        for input in [opened, Input::Resumed] {
+            let written = session.input(input).await;
+            written.map_err(|source| journal_error(id, source))?;
+        }
         let (journal, stood) = (self.journal.clone(), id.clone());
         supervised("stood", async move {
             tokio::time::sleep(STOOD_AFTER).await;
@@ -441,14 +458,27 @@ impl Conductor {
         Ok((session, interview))
     }
 
-    fn session(&self, id: &InterviewId, state: State) -> Session<Journal> {
+    fn opened(&self, id: &InterviewId, room: String) -> Input {
+        Input::Opened {
+            interview_id: id.clone(),
+            room,
+            mind: if self.llm.is_some() {
+                Mind::Llm
+            } else {
+                Mind::Plan
+            },
+        }
+    }
+
+    fn session(&self, id: &InterviewId, state: State, pulse: Pulse) -> Session<Journal> {
         let faculties = Faculties {
             stt: self.stt.clone(),
             tts: self.tts.clone(),
             llm: self.llm.clone(),
             traces: self.traces.clone(),
         };
-        let session = Session::new(self.journal.clone(), faculties, id.clone(), state);
+        let session =
+            Session::new(self.journal.clone(), faculties, id.clone(), state).watched(pulse);
         match self.arbiter {
             Some(_) => session.contested(),
             None => session,
@@ -487,12 +517,14 @@ impl Conductor {
         let mut backoff = Backoff::new(REJOIN_FIRST, REJOIN_MAX);
         let mut is_written = !was_held;
         while Instant::now() < until {
+            session.note(Doing::Pauses);
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_wait()) => {}
                 () = stops.hand_over.cancelled() => return Ok(Err(Outcome::HandedOver)),
                 () = stops.superseded.cancelled() => return Ok(Err(Outcome::HandedOver)),
                 () = stops.dismissed.cancelled() => break,
             }
+            session.note(Doing::LooksForOthers);
             tokio::select! {
                 elsewhere = self.is_elsewhere(id, &door.room) => if elsewhere {
                     return Ok(Err(Outcome::HandedOver));
@@ -505,6 +537,7 @@ impl Conductor {
                 written.map_err(|source| journal_error(id, source))?;
                 is_written = true;
             }
+            session.note(Doing::Joins);
             match self.join(door.clone()).await {
                 Ok(place) => return Ok(Ok(place)),
                 Err(error) => {

@@ -1,22 +1,21 @@
 //! The front desk: which jobs are interviews that can be held now, and which interviews are being held.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::conduct::{Conductor, Engagement, Outcome, SessionError};
+use super::conduct::{Conductor, Engagement, Outcome};
 use super::live::{HAND_OVER_LIMIT, Stops};
 use super::metadata::JobMetadata;
+use super::ward::{Failure, Ward};
+use crate::health::vitals::{Heart, Sign};
 use crate::health::{Health, metrics};
 use crate::interview::InterviewId;
 use crate::interview::plan::Plan;
 use crate::journal::InterviewRow;
-use crate::spawn::panic_text;
 use crate::sync::{Elsewhere, Holding};
 use crate::voice::endpoint::EndpointSettings;
 use crate::worker::{Assignment, JobDesk, JobOffer, Slots, StatusError, Verdict};
@@ -63,6 +62,7 @@ struct Inner {
     elsewhere: Elsewhere,
     held: Mutex<HashMap<InterviewId, Held>>,
     sessions: TaskTracker,
+    ward: Ward,
 }
 
 struct Held {
@@ -89,6 +89,7 @@ impl Desk {
             elsewhere,
             held: Mutex::default(),
             sessions: TaskTracker::new(),
+            ward: Ward::default(),
         }))
     }
 
@@ -109,7 +110,7 @@ impl Desk {
                     () = stopped.cancelled() => false,
                 };
                 if goes_on {
-                    inner.resume(id, stops).await;
+                    inner.resume(id, row.room, stops).await;
                 } else {
                     inner.held().remove(&id);
                 }
@@ -141,6 +142,12 @@ impl Desk {
         let endpointing = &self.0.conductor.endpointing;
         *endpointing.lock().unwrap_or_else(PoisonError::into_inner) = terms.endpointing;
         *self.0.terms.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    /// Whether sessions stand still while the runtime moves on: such a one is named and ended alone. It is not well when that
+    /// can't be done any more.
+    pub fn sign(&self, runtime: &Heart) -> Sign {
+        self.0.ward.sign(runtime)
     }
 
     /// A line for each interview that is on, without a wait: empty while the desk is at work itself.
@@ -254,17 +261,18 @@ impl Inner {
     }
 
     async fn hold(self: Arc<Self>, engagement: Engagement, assignment: Assignment, stops: Stops) {
-        let id = engagement.interview.clone();
+        let (id, room) = (engagement.interview.clone(), engagement.room.clone());
         metrics::interview_started();
-        let status = assignment.status;
+        let status = Arc::new(assignment.status);
         report(&id, status.running().await);
-        let conducting =
-            self.conductor
-                .clone()
-                .conduct(engagement, stops.clone(), async |_: &Outcome| {
-                    report(&id, status.succeeded().await)
-                });
-        match contained(Box::pin(conducting)).await {
+        let (conductor, told) = (self.conductor.clone(), stops.clone());
+        let (job, interview) = (status.clone(), id.clone());
+        let conducting = self.ward.run(&id, &room, |pulse| {
+            conductor.conduct(engagement, told, pulse, async move |_: &Outcome| {
+                report(&interview, job.succeeded().await)
+            })
+        });
+        match conducting.await {
             Ok(outcome) => {
                 count(&outcome);
                 tracing::info!(interview_id = %id, ?outcome, "left the room");
@@ -276,7 +284,7 @@ impl Inner {
             }
             Err(Failure::Breakdown(cause)) => {
                 tracing::error!(interview_id = %id, "the session broke down and is taken up again: {cause}");
-                self.clone().resume(id.clone(), stops).await;
+                self.clone().resume(id.clone(), room, stops).await;
                 report(&id, status.succeeded().await);
             }
         }
@@ -286,13 +294,17 @@ impl Inner {
     }
 
     /// Goes on with an interview from its journal, again if that breaks down.
-    async fn resume(self: Arc<Self>, id: InterviewId, stops: Stops) {
+    async fn resume(self: Arc<Self>, id: InterviewId, room: String, stops: Stops) {
         for _ in 0..BREAKDOWNS_MAX {
-            let resuming =
-                self.conductor
-                    .clone()
-                    .resume(id.clone(), stops.clone(), async |_: &Outcome| ());
-            match contained(Box::pin(resuming)).await {
+            if !self.ward.has_room_for_another_try() {
+                tracing::error!(interview_id = %id, "it is left to the next start: too few threads are free");
+                break;
+            }
+            let (conductor, told) = (self.conductor.clone(), stops.clone());
+            let resuming = self.ward.run(&id, &room, |pulse| {
+                conductor.resume(id.clone(), told, pulse, async |_: &Outcome| ())
+            });
+            match resuming.await {
                 Ok(outcome) => {
                     count(&outcome);
                     tracing::info!(interview_id = %id, ?outcome, "left the room");
@@ -315,23 +327,6 @@ impl Inner {
 fn count(outcome: &Outcome) {
     if let Outcome::Ended(reason) = outcome {
         metrics::interview_ended(reason.name());
-    }
-}
-
-/// Why a session came to no good end.
-enum Failure {
-    Session(SessionError),
-    /// Its code panicked.
-    Breakdown(String),
-}
-
-/// One session's panic is that session's alone.
-async fn contained(
-    session: impl Future<Output = Result<Outcome, SessionError>>,
-) -> Result<Outcome, Failure> {
-    match AssertUnwindSafe(session).catch_unwind().await {
-        Ok(result) => result.map_err(Failure::Session),
-        Err(panic) => Err(Failure::Breakdown(panic_text(panic.as_ref()).to_owned())),
     }
 }
 

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::figures::TurnFigures;
+use super::pulse::{Doing, Pulse, ROUND};
 use super::venue::Venue;
 use crate::clock::since_boot;
 use crate::interview::event::{EndReason, Playout};
@@ -36,8 +37,8 @@ use crate::voice::speaker::{Speaker, SpeakerEvent};
 use crate::voice::turn::{Transcriber, Utterance};
 
 use acts::mind_reply;
-pub(super) use ledger::Ledger;
-pub(super) use parts::HAND_OVER_LIMIT;
+pub(super) use ledger::{APPEND_LIMIT, Ledger};
+pub(super) use parts::{FAREWELL_LIMIT, HAND_OVER_LIMIT};
 
 /// What a session hears, speaks and thinks with.
 #[derive(Clone)]
@@ -100,6 +101,8 @@ struct Stay {
     playouts: HashMap<u32, Playout>,
     /// The connection broke then and is being mended.
     broken_since: Option<Instant>,
+    /// The speaker's sign of life, and how often it was looked at in vain.
+    speaker_seen: (u64, u32),
 }
 
 /// An interview that is held by this process.
@@ -123,6 +126,10 @@ pub(super) struct Session<L> {
     mind: Option<(u32, JoinHandle<Result<MindReply, LlmError>>)>,
     utterances: u32,
     figures: TurnFigures,
+    /// For whoever looks whether this stands still.
+    pulse: Pulse,
+    /// The last round of the loop.
+    rounded: Instant,
     /// The last tick.
     ticked: Option<Instant>,
     /// The last look at the clock that goes on while this process is stopped, where others may take the interview over.
@@ -151,15 +158,28 @@ impl<L: Ledger> Session<L> {
             quiet_since: None,
             mind: None,
             utterances: 0,
+            rounded: Instant::now(),
             ticked: None,
             looked: None,
+            pulse: Pulse::default(),
         }
+    }
+
+    /// Notes there what it is doing.
+    pub(super) fn watched(mut self, pulse: Pulse) -> Self {
+        self.pulse = pulse;
+        self
     }
 
     /// Others may take the interview over when this process stands still.
     pub(super) fn contested(mut self) -> Self {
         self.looked = Some(since_boot());
         self
+    }
+
+    /// What is done for it now, outside of its own loop.
+    pub(super) fn note(&self, doing: Doing) {
+        self.pulse.note(doing);
     }
 
     /// The candidate's identity, once they were here.
@@ -197,10 +217,12 @@ impl<L: Ledger> Session<L> {
             texts: HashMap::new(),
             playouts: HashMap::new(),
             broken_since: None,
+            speaker_seen: (0, 0),
         });
         let parting = self.hold(venue, &mut speaking, stops).await;
         venue.stop_listening();
         if parting.is_err() {
+            self.pulse.note(Doing::SaysFarewell);
             self.say_farewell(&mut speaking).await;
         }
         self.stay = None;
@@ -214,9 +236,13 @@ impl<L: Ledger> Session<L> {
         stops: &Stops,
     ) -> Result<Parting, JournalError> {
         let mut dismissed = false;
+        let mut round = tokio::time::interval(ROUND);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What went by while the room was joined went by in waits of ours.
         self.looked = self.looked.map(|_| since_boot());
+        self.rounded = Instant::now();
         loop {
+            self.comes_round();
             if let Some(cause) = self.stood_still() {
                 return Ok(Parting::StoodStill { cause });
             }
@@ -225,23 +251,44 @@ impl<L: Ledger> Session<L> {
             }
             self.announce_state();
             let due = self.due();
+            self.pulse.note(Doing::Waits);
             tokio::select! {
                 news = venue.news() => {
+                    self.pulse.note(Doing::TakesNews);
                     if let Some(parting) = self.room_news(news, venue).await? {
                         return Ok(parting);
                     }
                 }
-                Some(event) = self.hearing.recv() => self.listened(event),
-                utterance = self.transcriber.next() => self.understood(utterance).await?,
-                Some(event) = speaking.recv() => self.spoken(event).await?,
-                (turn, reply) = mind_reply(&mut self.mind) => self.mind_replied(turn, reply).await?,
+                Some(event) = self.hearing.recv() => {
+                    self.pulse.note(Doing::Hears);
+                    self.listened(event);
+                }
+                utterance = self.transcriber.next() => {
+                    self.pulse.note(Doing::Understands);
+                    self.understood(utterance).await?;
+                }
+                Some(event) = speaking.recv() => {
+                    self.pulse.note(Doing::Speaks);
+                    self.spoken(event).await?;
+                }
+                (turn, reply) = mind_reply(&mut self.mind) => {
+                    self.pulse.note(Doing::Thinks);
+                    self.mind_replied(turn, reply).await?;
+                }
+                _ = round.tick() => {
+                    if let Some(cause) = self.speaker_stands_still() {
+                        return Ok(Parting::Lost { cause });
+                    }
+                }
                 () = tokio::time::sleep_until(due) => {
+                    self.pulse.note(Doing::Ticks);
                     if let Some(cause) = self.is_beyond_mending() {
                         return Ok(Parting::Lost { cause });
                     }
                     self.time_went_by().await?;
                 }
                 () = stops.hand_over.cancelled() => {
+                    self.pulse.note(Doing::HandsOver);
                     self.hand_over(speaking).await?;
                     return Ok(Parting::HandedOver);
                 }

@@ -6,7 +6,9 @@ mod ear;
 mod figures;
 mod live;
 mod metadata;
+mod pulse;
 mod venue;
+mod ward;
 
 pub use conduct::{Conductor, Engagement, Outcome, SessionError};
 pub use desk::{Desk, IDENTITY, NAME, Terms};

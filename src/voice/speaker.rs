@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -22,6 +23,8 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Sound that was written but is not taken for this long, without a pause, means that the audio clock stands still.
 const STANDSTILL: Duration = Duration::from_secs(5);
+/// The same in ticks: after a pause of the whole process a time says nothing.
+const STANDSTILL_TICKS: u128 = STANDSTILL.as_millis() / TICK.as_millis();
 
 /// What the session asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +81,7 @@ pub enum SpeakerEvent {
 /// The session's handle to its mouth. Dropping it ends the speech.
 pub struct Speaker {
     commands: mpsc::Sender<Command>,
+    rounds: Arc<AtomicU64>,
 }
 
 /// The mouth is gone: its task has ended.
@@ -90,15 +94,17 @@ impl Speaker {
     pub fn start(tts: Arc<dyn Tts>, playout: Playout) -> (Self, mpsc::Receiver<SpeakerEvent>) {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (events, outbox) = mpsc::channel(EVENTS_MAX);
+        let rounds = Arc::<AtomicU64>::default();
         let mouth = Mouth {
             tts,
             playout,
             inbox,
             events,
             next: None,
+            rounds: rounds.clone(),
         };
         crate::spawn::supervised("speaker", mouth.run());
-        (Self { commands }, outbox)
+        (Self { commands, rounds }, outbox)
     }
 
     /// Speaks the sentences in place of whatever is being spoken, which is reported as ended with the part that was heard.
@@ -141,6 +147,12 @@ impl Speaker {
         self.send(Command::FinishSentence)
     }
 
+    /// Grows a hundred times a second while something is spoken.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
     fn send(&self, command: Command) -> Result<(), SpeakerGone> {
         self.commands.try_send(command).map_err(|_| SpeakerGone)
     }
@@ -153,6 +165,8 @@ struct Mouth {
     events: mpsc::Sender<SpeakerEvent>,
     /// Replaces what is being spoken.
     next: Option<(u32, Vec<String>)>,
+    /// A sign of life.
+    rounds: Arc<AtomicU64>,
 }
 
 /// A sentence and where its sound lies in the playout.
@@ -238,12 +252,13 @@ impl Mouth {
         let mut stream: Option<SpeechStream> = None;
         let mut chunk: (Vec<i16>, usize) = (Vec::new(), 0);
         let mut started = false;
-        let mut progress = (self.playout.played(), Instant::now());
+        let mut progress = (self.playout.played(), 0);
         let mut paused = false;
         let mut cut = false;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.comes_round();
             if stream.is_none()
                 && let Some(sentence) = waiting.pop_front()
             {
@@ -274,7 +289,7 @@ impl Mouth {
                     Some(Command::Resume) => {
                         paused = false;
                         self.playout.set_paused(false);
-                        progress.1 = Instant::now();
+                        progress.1 = 0;
                     }
                     Some(Command::Interrupt) => {
                         self.flush().await;
@@ -308,12 +323,12 @@ impl Mouth {
                         }
                     }
                 },
-                _ = tick.tick() => {}
+                _ = tick.tick() => progress.1 += 1,
             }
             chunk.1 += self.playout.write(&chunk.0[chunk.1..]);
             let played = self.playout.played();
             if played != progress.0 || paused || played == self.playout.written() {
-                progress = (played, Instant::now());
+                progress = (played, 0);
             }
             let all_written = stream.is_none() && waiting.is_empty() && chunk.1 == chunk.0.len();
             if all_written && played == self.playout.written() {
@@ -323,7 +338,7 @@ impl Mouth {
                     Outcome::Whole
                 };
             }
-            if progress.1.elapsed() > STANDSTILL {
+            if progress.1 > STANDSTILL_TICKS {
                 self.playout.flush();
                 return Outcome::Failed(format!(
                     "the audio clock took no sound for {} s",
@@ -338,6 +353,7 @@ impl Mouth {
         self.playout.flush();
         let limit = Instant::now() + STANDSTILL;
         while !self.playout.is_flushed() && Instant::now() < limit {
+            self.comes_round();
             tokio::time::sleep(TICK).await;
         }
         self.playout.set_paused(false);
@@ -348,9 +364,14 @@ impl Mouth {
     async fn flush_after_playing(&mut self) {
         let limit = Instant::now() + STANDSTILL;
         while self.playout.played() < self.playout.written() && Instant::now() < limit {
+            self.comes_round();
             tokio::time::sleep(TICK).await;
         }
         self.flush().await;
+    }
+
+    fn comes_round(&self) {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
     }
 
     fn heard(&self, spoken: &[Spoken]) -> String {

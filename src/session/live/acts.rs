@@ -25,7 +25,7 @@ impl<L: Ledger> Session<L> {
                 });
                 stay.texts.insert(segment, sentences.join(" "));
                 if stay.speaker.say(segment, sentences).is_err() {
-                    tracing::error!(interview_id = %self.id, "the speaker is gone; the interview goes on by its text");
+                    tracing::error!(interview_id = %self.id, "the speaker is gone; the room will be joined anew");
                 }
             }
             Action::Listen => self.quiet_since = Some(Instant::now()),

@@ -9,9 +9,10 @@ use super::Session;
 use crate::interview::event::Recorded;
 use crate::interview::{Input, InterviewId, State, actions, decide};
 use crate::journal::{Journal, JournalError, Snapshot};
+use crate::session::pulse::Doing;
 
 /// A disk that takes nothing for this long is taken for broken: the candidate hears silence meanwhile.
-const APPEND_LIMIT: Duration = Duration::from_secs(5);
+pub(in crate::session) const APPEND_LIMIT: Duration = Duration::from_secs(5);
 
 /// A snapshot comes after so many events, about a quarter of an hour of talk: no more than these are ever replayed.
 const SNAPSHOT_EVERY: u64 = 128;
@@ -73,8 +74,11 @@ impl<L: Ledger> Session<L> {
             return Ok(events);
         }
         let begun = Instant::now();
+        let before = self.pulse.beat().doing();
+        self.pulse.note(Doing::Writes);
         let appended =
             tokio::time::timeout(APPEND_LIMIT, self.ledger.append(&self.id, events.clone())).await;
+        self.pulse.note(before);
         appended.unwrap_or_else(|_| {
             Err(JournalError::Failed {
                 cause: format!("the disk took nothing for {} s", APPEND_LIMIT.as_secs()),

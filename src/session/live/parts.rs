@@ -12,7 +12,7 @@ use crate::voice::listen::ListenEvent;
 use crate::voice::speaker::SpeakerEvent;
 
 /// Time for the goodbye when the journal has failed.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(10);
+pub(in crate::session) const FAREWELL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Time for the sentence that is being spoken, and for words that are being understood, before another process goes on:
 /// neither a deployment nor a reboot waits for an interview.

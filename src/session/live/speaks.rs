@@ -6,7 +6,23 @@ use crate::interview::event::{Heard, Playout};
 use crate::journal::JournalError;
 use crate::voice::speaker::{self, SpeakerEvent};
 
+/// A speaker that has to speak and has not come round for so many rounds of the session, a second each, is stuck.
+const SPEAKER_LOOKS_MAX: u32 = 5;
+
 impl<L: Ledger> Session<L> {
+    /// Why the room is to be joined anew, with another speaker: the one that is to speak stands still, or is gone.
+    pub(super) fn speaker_stands_still(&mut self) -> Option<String> {
+        let stay = self.stay.as_mut()?;
+        let rounds = stay.speaker.rounds();
+        let (seen, looks) = &mut stay.speaker_seen;
+        if stay.speaking_now.is_none() || *seen != rounds {
+            (*seen, *looks) = (rounds, 0);
+            return None;
+        }
+        *looks += 1;
+        (*looks >= SPEAKER_LOOKS_MAX).then(|| "the speaker stands still".to_owned())
+    }
+
     pub(super) async fn spoken(&mut self, event: SpeakerEvent) -> Result<(), JournalError> {
         match event {
             SpeakerEvent::Started {

@@ -17,6 +17,10 @@ const MENDING_LIMIT: Duration = Duration::from_secs(30);
 // Until then LiveKit's client comes back by itself, and it asks nobody whether the interview is still ours.
 const _: () = assert!(MENDING_LIMIT.as_secs() < LEASE.as_secs());
 
+/// The loop comes round each second, and no work in it takes so long: what is longer is a process or a machine that
+/// stood still, in which time nobody conducted.
+const STILL_MIN: Duration = Duration::from_secs(10);
+
 /// How often the clock is looked at, to know when this process was stopped or the machine slept.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -80,6 +84,18 @@ impl<L: Ledger> Session<L> {
             .into_iter()
             .flatten()
             .fold(tick, Instant::min)
+    }
+
+    /// The loop comes round. What the candidate could neither hear nor answer is not taken from their time.
+    pub(super) fn comes_round(&mut self) {
+        let now = Instant::now();
+        let gap = now.saturating_duration_since(std::mem::replace(&mut self.rounded, now));
+        if gap < STILL_MIN {
+            return;
+        }
+        tracing::warn!(interview_id = %self.id, "the session stood still for {} s, and so did its clock", gap.as_secs());
+        self.began += gap;
+        self.quiet_since = self.quiet_since.map(|since| since + gap);
     }
 
     /// The session's clock: it stood still while no process held the interview.
