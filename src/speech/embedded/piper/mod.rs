@@ -1,7 +1,7 @@
 //! Text to speech by a Piper voice: text → clauses → `espeak-ng`'s phonemes → the network → 24 kHz.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -130,11 +130,15 @@ impl Piper {
             })
             .map_err(|e| thread_error(e.to_string()))?;
         let (runtime, files, own) = (runtime.clone(), files.clone(), settings.clone());
+        let trial = Mutex::new(Some(trial));
         let worker = Worker::start("piper", move |jobs| {
             let mut bytes = ModelBytes::read(&runtime, &files.voice)?;
             // It is long over by now, and without it the voice need not be loaded.
-            let tried = trial.join();
-            tried.map_err(|_| thread_error("it panicked".into()))??;
+            let trial = trial.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(trial) = trial {
+                let tried = trial.join();
+                tried.map_err(|_| thread_error("it panicked".into()))??;
+            }
             let mut voice = Voice::load(&runtime, &mut bytes, &own, style.kept_human())?;
             voice.warm_up()?;
             jobs.serve(|ids: Vec<i64>, _| voice.speak(&ids).map_err(|e| e.to_string()));
