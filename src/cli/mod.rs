@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand};
 use crate::boot::addresses;
 use crate::config::{Config, ConfigError, Environment};
 use crate::spawn::THREADS;
+use crate::telemetry;
 
 /// The process did what it was asked to.
 const DONE: u8 = 0;
@@ -134,6 +135,7 @@ fn failed(error: &anyhow::Error) -> u8 {
 /// Ends a process that may have models loading or at work: at once, without the destructors of ONNX Runtime, which would
 /// take the ground from under threads that still stand on it.
 fn end(result: anyhow::Result<u8>) -> ! {
+    telemetry::flush(telemetry::END_LIMIT);
     let status = result.unwrap_or_else(|error| failed(&error));
     // Nobody is left who could be told that standard output is gone.
     let _flushed = std::io::Write::flush(&mut std::io::stdout());

@@ -251,6 +251,8 @@ async fn serve(
         supervised = manager.is_there(),
         "ready; listening on http://{address}"
     );
+    // Whoever waits for READY reads there where it listens.
+    telemetry::flush(telemetry::SOON_LIMIT);
     manager.tell(Told::Ready);
     let follower = Follower {
         health: health.clone(),

@@ -1,12 +1,34 @@
-//! Where log lines go: to journald under systemd, with their fields, and to the terminal otherwise.
+//! Where log lines go: to journald under systemd, with their fields, and to standard error otherwise. Whoever logs does
+//! not wait for either.
 
+mod journald;
+mod lines;
 pub mod traces;
 
-use std::io::IsTerminal;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::panic::PanicHookInfo;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use journald::{Journald, JournaldLayer};
+use lines::Lines;
+
+/// Time for the last lines when the process ends: longer than a busy disk takes, and nobody's loss if the log is not read.
+pub const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// Time for the lines that somebody waits for while the process goes on.
+pub const SOON_LIMIT: Duration = Duration::from_millis(100);
+
+/// The way of this process's lines.
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +41,9 @@ pub enum TelemetryError {
         /// What is wrong with it.
         message: String,
     },
+    /// No thread, or no second handle of standard error.
+    #[error("nothing can be logged: {0}")]
+    System(#[from] io::Error),
     /// The process has a logger already.
     #[error("logging is set up twice")]
     Twice,
@@ -51,34 +76,77 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
 /// Sets up logging for the whole process.
 ///
 /// # Errors
-/// The filter is not valid, or logging was set up before.
+/// The filter is not valid, the system gives no thread, or logging was set up before.
 pub fn init(filter: &str) -> Result<Filter, TelemetryError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let journal = if is_connected_to_journald() {
-        // INTERVIEW_ID and STAGE, not F_INTERVIEW_ID: what operators search by.
-        tracing_journald::layer()
-            .ok()
-            .map(|layer| layer.with_field_prefix(None))
-    } else {
-        None
-    };
-    let layer = match journal {
-        Some(journal) => journal.boxed(),
+    let journald = is_connected_to_journald()
+        .then(|| Journald::at(Path::new(journald::SOCKET)).ok())
+        .flatten();
+    let (lines, layer) = match journald {
+        Some(journald) => {
+            let lines = Lines::start(journald)?;
+            let layer = JournaldLayer::new(lines.clone()).boxed();
+            (lines, layer)
+        }
         None => {
-            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
+            // A handle of its own: whoever else writes there does not wait for this one.
+            let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+            let colours = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let lines = Lines::start(stderr)?;
+            let layer = tracing_subscriber::fmt::layer()
+                .with_writer(lines.clone())
                 .with_ansi(colours)
                 .with_target(false)
                 .compact()
-                .boxed()
+                .boxed();
+            (lines, layer)
         }
     };
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
+    // The subscriber could be set, so this is the first.
+    LINES.get_or_init(|| lines);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if tracing::enabled!(tracing::Level::ERROR) {
+            tell(panic);
+        } else {
+            usual(panic);
+        }
+    }));
     Ok(Filter(handle))
+}
+
+/// Waits until what was logged before is out, `limit` at most.
+pub fn flush(limit: Duration) {
+    if let Some(lines) = LINES.get() {
+        lines.flush(limit);
+    }
+}
+
+/// Lines that were lost since the start, because nobody took them.
+#[must_use]
+pub fn lines_lost() -> u64 {
+    LINES.get().map_or(0, Lines::lost)
+}
+
+/// A panic is a line of the log: the usual way to standard error waits for whoever reads it.
+fn tell(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let place = panic.location().map(ToString::to_string);
+    let backtrace = Backtrace::capture();
+    tracing::error!(
+        thread = thread.name(),
+        place,
+        backtrace =
+            (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+        "panicked: {}",
+        panic.payload_as_str().unwrap_or("no message")
+    );
+    // It may be the last of this process.
+    flush(SOON_LIMIT);
 }
 
 /// systemd names the device and inode of the journal's stream; a redirected standard error is another one.

@@ -30,6 +30,10 @@ START_S_MAX = 15
 ENGINES_S_MAX = 40
 # WatchdogSec and TimeoutAbortSec of the unit, and a start.
 WATCHDOG_S_MAX = 10 + 5 + START_S_MAX
+# WatchdogSec, and a second.
+WATCHDOG_S = 11
+# Some thousand lines are to be made.
+LOG_FULL_S_MAX = 60
 # Its connection is tried again every few seconds, and joining takes a moment.
 LIVEKIT_S_MAX = 20
 EXPOSURE_MAX = 1.5
@@ -165,6 +169,37 @@ def a_reload_with_a_mistake_keeps_the_old_settings():
         expect("mistake" in " ".join(entry.get("MESSAGE", "") for entry in journal()), "it names the mistake in the journal")
     finally:
         SETTINGS.write_text(good)
+
+
+def a_journald_that_stands_still_holds_nothing_up():
+    catches_hangup()
+    before, good = pid(), SETTINGS.read_text()
+    if "[log]" in good:
+        raise Skipped("these settings have a log filter of their own")
+
+    def lost():
+        with urllib.request.urlopen("http://127.0.0.1:8787/metrics", timeout=5) as answer:
+            return float(re.search(r"^viva_log_lines_lost_total (\S+)$", answer.read().decode(), re.M).group(1))
+
+    # A question of ours makes more lines then than the socket and the queue hold for long.
+    SETTINGS.write_text(good + '\n[log]\nfilter = "trace"\n')
+    run("systemctl", "reload", UNIT, limit_s=START_S_MAX)
+    journald = int(show("MainPID", "systemd-journald.service"))
+    os.kill(journald, signal.SIGSTOP)
+    try:
+        wait(lambda: lost() > 0, LOG_FULL_S_MAX, "its log is full, and lines are lost")
+        end = time.monotonic() + WATCHDOG_S
+        while time.monotonic() < end:
+            expect(http("/readyz") == 200, "/readyz says 200 meanwhile")
+            time.sleep(0.1)
+        expect(pid() == before, "the watchdog was fed: the process is the same")
+        lines = lost()
+    finally:
+        os.kill(journald, signal.SIGCONT)
+        SETTINGS.write_text(good)
+        run("systemctl", "reload", UNIT, limit_s=START_S_MAX)
+    wait(lambda: any("log lines are lost" in entry.get("MESSAGE", "") for entry in journal()), START_S_MAX, "the journal says that lines are lost")
+    return f"{lines:.0f} lines lost, nothing else"
 
 
 def a_second_instance_has_its_own_state_and_port():
@@ -362,6 +397,7 @@ BEHAVIOURS = [
     the_models_run_without_executable_memory,
     a_reload_interrupts_nothing,
     a_reload_with_a_mistake_keeps_the_old_settings,
+    a_journald_that_stands_still_holds_nothing_up,
     a_second_instance_has_its_own_state_and_port,
     it_comes_back_from_twenty_kills,
     a_process_that_hangs_is_replaced,

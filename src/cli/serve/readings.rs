@@ -11,6 +11,7 @@ use crate::journal::Journal;
 use crate::provider::breaker::BreakerState;
 use crate::speech::chain::{EngineStatus, SttChain, TtsChain};
 use crate::sync::{KINDS, Phase, Standing, SyncStatus};
+use crate::telemetry;
 use crate::worker::WorkerStatus;
 
 /// The parts that are looked at.
@@ -37,6 +38,7 @@ impl Sources {
         if let Some(status) = &self.sync {
             copy(&mut readings, &status.now());
         }
+        log(&mut readings);
         machine(&mut readings);
         text(&readings)
     }
@@ -189,6 +191,18 @@ fn copy(readings: &mut Readings, standing: &Standing) {
         "viva_sync_failing",
         "1 at the kind of failure that keeps events from Postgres now",
         kinds,
+    );
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "more lines than f64 counts take centuries"
+)]
+fn log(readings: &mut Readings) {
+    readings.total(
+        "viva_log_lines_lost",
+        "Lines of the log that were lost because nobody took them",
+        telemetry::lines_lost() as f64,
     );
 }
 
