@@ -1,6 +1,6 @@
 //! What the kernel says of this process and of the cgroup that limits it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where the kernel tells it.
 const PROC_SELF: &str = "/proc/self";
@@ -42,13 +42,17 @@ pub fn open_files() -> Option<usize> {
 /// Memory of the cgroup that limits the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// What may be used.
-    pub limit_bytes: u64,
+    /// Above this the kernel ends a process of the cgroup, where there is such a limit.
+    pub limit_bytes: Option<u64>,
+    /// Above this it slows them down, or ends them where there is no lower limit for that.
+    pub high_bytes: u64,
     /// What is used, by everything in the cgroup.
     pub current_bytes: u64,
+    /// What of it can't be taken back without a pause: all but pages of files that nobody has asked for lately.
+    pub working_bytes: u64,
 }
 
-/// The tightest memory limit at or above the cgroup of this process, if there is one.
+/// The cgroup at or above that of this process which is the nearest to being slowed down, if any ever is.
 #[must_use]
 pub fn cgroup_memory() -> Option<Memory> {
     let cgroups = std::fs::read_to_string(Path::new(PROC_SELF).join("cgroup")).ok()?;
@@ -57,21 +61,33 @@ pub fn cgroup_memory() -> Option<Memory> {
 
 fn memory_of(cgroups: &str, root: &Path) -> Option<Memory> {
     let ours = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let number = |directory: &PathBuf, file: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(directory.join(file)).ok()?;
-        text.trim().parse().ok()
-    };
     Path::new(ours.trim())
         .ancestors()
-        .map(|path| root.join(path))
-        .filter_map(|directory| {
-            Some(Memory {
-                // "max" is no number, and no limit.
-                limit_bytes: number(&directory, "memory.max")?,
-                current_bytes: number(&directory, "memory.current")?,
-            })
+        .filter_map(|path| memory_in(&root.join(path)))
+        .min_by_key(|memory| memory.high_bytes.saturating_sub(memory.working_bytes))
+}
+
+fn memory_in(directory: &Path) -> Option<Memory> {
+    let text = |file: &str| std::fs::read_to_string(directory.join(file)).ok();
+    // "max" is no number, and no limit.
+    let number = |file: &str| -> Option<u64> { text(file)?.trim().parse().ok() };
+    let (high, limit_bytes) = (number("memory.high"), number("memory.max"));
+    let high_bytes = high.into_iter().chain(limit_bytes).min()?;
+    let current_bytes = number("memory.current")?;
+    let idle_files: u64 = text("memory.stat")
+        .as_deref()
+        .and_then(|stat| {
+            stat.lines()
+                .find_map(|line| line.strip_prefix("inactive_file "))
         })
-        .min_by_key(|memory| memory.limit_bytes.saturating_sub(memory.current_bytes))
+        .and_then(|bytes| bytes.trim().parse().ok())
+        .unwrap_or(0);
+    Some(Memory {
+        limit_bytes,
+        high_bytes,
+        current_bytes,
+        working_bytes: current_bytes.saturating_sub(idle_files),
+    })
 }
 
 #[cfg(test)]
@@ -85,25 +101,58 @@ mod tests {
         assert!(open_files().is_some_and(|files| files >= 3));
     }
 
+    fn write(at: &Path, files: &[(&str, &str)]) {
+        for (file, text) in files {
+            std::fs::write(at.join(format!("memory.{file}")), text).unwrap();
+        }
+    }
+
     #[test]
-    fn the_tightest_limit_above_us_counts_and_max_is_none() {
+    fn the_cgroup_that_is_slowed_down_first_counts_and_max_is_no_limit() {
         let root = tempfile::tempdir().unwrap();
         let (slice, unit) = (root.path().join("a.slice"), root.path().join("a.slice/b"));
         std::fs::create_dir_all(&unit).unwrap();
-        let write = |at: &Path, max: &str, current: &str| {
-            std::fs::write(at.join("memory.max"), max).unwrap();
-            std::fs::write(at.join("memory.current"), current).unwrap();
-        };
-        write(&unit, "max\n", "10\n");
-        assert_eq!(memory_of("0::/a.slice/b\n", root.path()), None);
-        write(&slice, "1000\n", "900\n");
+        let memory = || memory_of("0::/a.slice/b\n", root.path());
+        write(
+            &unit,
+            &[("max", "max\n"), ("high", "max\n"), ("current", "10\n")],
+        );
+        assert_eq!(memory(), None);
+        write(&slice, &[("max", "1000\n"), ("current", "900\n")]);
         let tight = Memory {
-            limit_bytes: 1000,
+            limit_bytes: Some(1000),
+            high_bytes: 1000,
             current_bytes: 900,
+            working_bytes: 900,
         };
-        assert_eq!(memory_of("0::/a.slice/b\n", root.path()), Some(tight));
-        write(&unit, "5000\n", "10\n");
-        assert_eq!(memory_of("0::/a.slice/b\n", root.path()), Some(tight));
+        assert_eq!(memory(), Some(tight));
+        write(&unit, &[("max", "5000\n")]);
+        assert_eq!(memory(), Some(tight));
+        // It is far from its end, and near to being slowed down.
+        write(&unit, &[("high", "50\n")]);
+        let slow = Memory {
+            limit_bytes: Some(5000),
+            high_bytes: 50,
+            current_bytes: 10,
+            working_bytes: 10,
+        };
+        assert_eq!(memory(), Some(slow));
         assert_eq!(memory_of("1:cpu:/x\n", root.path()), None);
+    }
+
+    #[test]
+    fn pages_of_files_that_nobody_asks_for_are_no_memory_that_is_needed() {
+        let root = tempfile::tempdir().unwrap();
+        write(
+            root.path(),
+            &[
+                ("max", "max\n"),
+                ("high", "1000\n"),
+                ("current", "990\n"),
+                ("stat", "anon 300\nactive_file 90\ninactive_file 600\n"),
+            ],
+        );
+        let memory = memory_of("0::/\n", root.path()).unwrap();
+        assert_eq!((memory.limit_bytes, memory.working_bytes), (None, 390));
     }
 }

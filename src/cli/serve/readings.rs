@@ -223,10 +223,22 @@ fn machine(readings: &mut Readings) {
         readings.gauge("process_open_fds", "Open files and sockets", files as f64);
     }
     if let Some(memory) = process::cgroup_memory() {
+        if let Some(limit_bytes) = memory.limit_bytes {
+            readings.gauge(
+                "viva_cgroup_memory_limit_bytes",
+                "What the tightest cgroup around the process may use before the kernel ends it",
+                limit_bytes as f64,
+            );
+        }
         readings.gauge(
-            "viva_cgroup_memory_limit_bytes",
-            "What the tightest cgroup around the process may use",
-            memory.limit_bytes as f64,
+            "viva_cgroup_memory_high_bytes",
+            "What that cgroup may use before the kernel slows it down or ends it",
+            memory.high_bytes as f64,
+        );
+        readings.gauge(
+            "viva_cgroup_memory_working_bytes",
+            "What that cgroup uses and can't give back without a pause: all but idle pages of files",
+            memory.working_bytes as f64,
         );
         readings.gauge(
             "viva_cgroup_memory_current_bytes",
