@@ -1,4 +1,4 @@
-//! Clocks that jump while an interview is on, and a machine that stands still: `support/clock.c` stands between a real
+//! Clocks that jump while an interview is on, and machines that stand still: `support/clock.c` stands between a real
 //! service and its clocks. The interview goes on by the time that really goes by, and the watchdog is fed.
 #![allow(
     clippy::unwrap_used,
@@ -11,15 +11,17 @@
 mod follower;
 #[path = "support/livekit_server.rs"]
 mod livekit_server;
+#[path = "support/preload.rs"]
+mod preload;
 #[path = "support/service.rs"]
 mod service;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use follower::Follower;
 use livekit_server::LiveKitServer;
+use preload::preload;
 use serde_json::Value;
 use service::Service;
 use viva::interview::pace::SILENCE_PROMPT_MS;
@@ -36,28 +38,14 @@ const JUMPS: [&str; 5] = [
 /// Longer than any part may stand still, and than LiveKit takes somebody for present.
 const PAUSE: Duration = Duration::from_secs(20);
 
-fn shim(directory: &Path) -> PathBuf {
-    let path = directory.join("clock.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/clock.c");
-    let built = Command::new("cc")
-        .args(["-O1", "-shared", "-fPIC", "-o"])
-        .arg(&path)
-        .arg(source)
-        .args(["-ldl", "-lpthread"])
-        .status()
-        .expect("a C compiler, which the build needs for SQLite as well");
-    assert!(built.success());
-    path
-}
-
 /// A service whose clocks jump when the file is written, and the file.
 fn start(server: &LiveKitServer, directory: &Path) -> (Service, PathBuf) {
-    let (shim, jump) = (shim(directory), directory.join("jump"));
+    let (clock, jump) = (preload("clock"), directory.join("jump"));
     let mut service = Service::start(&[
         ("LIVEKIT_URL", &server.url),
         ("LIVEKIT_API_KEY", &server.key),
         ("LIVEKIT_API_SECRET", &server.secret),
-        ("LD_PRELOAD", shim.to_str().unwrap()),
+        ("LD_PRELOAD", clock.to_str().unwrap()),
         ("CLOCK_JUMP_FILE", jump.to_str().unwrap()),
         ("WATCHDOG_USEC", "800000"),
     ]);
@@ -155,4 +143,38 @@ fn a_machine_that_was_paused_is_no_hang_and_its_interview_goes_on() {
     assert!(!service.log().contains("stood still"), "{}", service.log());
     service.signal("TERM");
     assert!(service.wait_for_end().success(), "{}", service.log());
+}
+
+/// A virtual machine that was paused for an hour, and that nobody else has noticed: its clocks went on, and nothing in it
+/// ran. It is no hour of silence.
+#[test]
+fn a_virtual_machine_that_was_paused_takes_nothing_from_the_candidates_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = LiveKitServer::start();
+    let (mut service, jump) = start(&server, directory.path());
+    let mut candidate = Follower::join(&server, "interview-paused");
+    candidate.wait_for_voice();
+    candidate.wait_for_the_floor();
+    jump_to("run 3600", &jump, &mut service);
+    service.wait_for_log("stood still for 36");
+    candidate.wait_for_voice();
+    candidate.wait_for_the_floor();
+    assert_eq!(service.get("/readyz").0, 200);
+    assert_eq!(candidate.agents_max(), 1, "{:#?}", candidate.noticed);
+    let log = service.log();
+    assert!(!log.contains("is stuck"), "{log}");
+    // Another one begins and ends by the clock that has jumped.
+    let mut second = Follower::join(&server, "interview-second");
+    second.wait_for_voice();
+    server.delete_room("interview-second");
+    service.wait_for_log("left the room interview_id=second");
+    service.signal("TERM");
+    assert!(service.wait_for_end().success(), "{}", service.log());
+    let (_, interviews, _) = service.run(&["interviews", "--json"]);
+    let interviews: Value = serde_json::from_str(&interviews).unwrap();
+    let mut all = interviews.as_array().unwrap().iter();
+    let paused = all.find(|i| i["id"] == "paused").expect("the interview");
+    assert!(paused["end_reason"].is_null(), "{paused:#}");
+    let (whole, said, error) = service.run(&["journal", "check"]);
+    assert!(whole, "{said}{error}");
 }

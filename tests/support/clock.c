@@ -3,22 +3,26 @@
  *   CLOCK_JUMP           which clocks and by how many seconds, such as "wall -3600"
  *                        wall:  the wall clock alone, as when somebody sets it
  *                        sleep: the wall clock and CLOCK_BOOTTIME, as when the machine was suspended
- *                        The monotonic clock is left alone: the kernel's own waits go by it and would know nothing of it.
+ *                        run:   the monotonic clocks, as in a virtual machine that was paused and whose clocks went on.
+ *                        The kernel's waits until a moment of these clocks are told the moment that is meant.
  *   CLOCK_JUMP_AFTER_MS  so long after the process began (default: from the beginning)
  *   CLOCK_JUMP_FILE      in place of these two: a file that may come later and may change, with the same words in it
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-enum which { WALL, SLEEP };
+enum which { WALL, SLEEP, RUN };
 /* The file is looked at so often. */
 static const long look_every_ms = 20;
 
@@ -40,7 +44,7 @@ static void take(const char *words) {
     char name[16];
     long by_s;
     if (!words || sscanf(words, "%15s %ld", name, &by_s) != 2) return;
-    which = !strcmp(name, "sleep") ? SLEEP : WALL;
+    which = !strcmp(name, "sleep") ? SLEEP : !strcmp(name, "run") ? RUN : WALL;
     jump_s = by_s;
 }
 
@@ -76,9 +80,13 @@ static long moved_s(clockid_t clock) {
     switch (clock) {
     case CLOCK_REALTIME:
     case CLOCK_REALTIME_COARSE:
-        return by_s;
+        return of == RUN ? 0 : by_s;
     case CLOCK_BOOTTIME:
         return of == WALL ? 0 : by_s;
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_COARSE:
+    case CLOCK_MONOTONIC_RAW:
+        return of == RUN ? by_s : 0;
     default:
         return 0;
     }
@@ -105,4 +113,45 @@ int gettimeofday(struct timeval *restrict told, void *restrict zone) {
     told->tv_sec = now.tv_sec;
     told->tv_usec = now.tv_nsec / 1000;
     return 0;
+}
+
+/* Until when the kernel is to wait, by its own clock. */
+static struct timespec meant(clockid_t clock, const struct timespec *until) {
+    struct timespec by_kernel = *until;
+    by_kernel.tv_sec -= moved_s(clock);
+    if (by_kernel.tv_sec < 0) by_kernel.tv_sec = by_kernel.tv_nsec = 0;
+    return by_kernel;
+}
+
+/* How Rust's threads wait. */
+long syscall(long number, ...) {
+    static long (*real)(long, ...);
+    if (!real) real = dlsym(RTLD_NEXT, "syscall");
+    va_list list;
+    long a[6];
+    va_start(list, number);
+    for (int i = 0; i < 6; i++) a[i] = va_arg(list, long);
+    va_end(list);
+    int is_until = number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET && !(a[1] & FUTEX_CLOCK_REALTIME);
+    if (!is_until || !a[3]) return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    pthread_once(&once, set_up);
+    struct timespec until = meant(CLOCK_MONOTONIC, (const struct timespec *)a[3]);
+    return real(number, a[0], a[1], a[2], &until, a[4], a[5]);
+}
+
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left) {
+    static int (*real)(clockid_t, int, const struct timespec *, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_nanosleep");
+    pthread_once(&once, set_up);
+    if (!(flags & TIMER_ABSTIME)) return real(clock, flags, time, left);
+    struct timespec until = meant(clock, time);
+    return real(clock, flags, &until, left);
+}
+
+int pthread_cond_clockwait(pthread_cond_t *condition, pthread_mutex_t *mutex, clockid_t clock, const struct timespec *time) {
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, clockid_t, const struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "pthread_cond_clockwait");
+    pthread_once(&once, set_up);
+    struct timespec until = meant(clock, time);
+    return real(condition, mutex, clock, &until);
 }
