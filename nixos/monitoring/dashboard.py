@@ -36,7 +36,8 @@ ROWS = [
     ("Interviews", [
         ("Reply, from the end of the candidate's turn", "s", 8, [(quantile(q, "viva_turn_stage_seconds", "instance", 'stage="turn"'), f"p{int(q * 100)} {{{{instance}}}}") for q in (0.5, 0.95)], "timeseries"),
         ("Where a reply's time goes (p95)", "s", 8, [(quantile(0.95, "viva_turn_stage_seconds", "stage", 'stage!="turn"'), "{{stage}}")], "timeseries"),
-        ("Ended, by reason", "short", 8, [(f"sum by (reason) (increase(viva_interviews_ended_total{{{join()}}}[$__interval]))", "{{reason}}")], "timeseries"),
+        ("Ended, by reason", "short", 4, [(f"sum by (reason) (increase(viva_interviews_ended_total{{{join()}}}[$__interval]))", "{{reason}}")], "timeseries"),
+        ("Stuck", "short", 4, [(f"sum by (instance) (increase(viva_sessions_stuck_total{{{join()}}}[$__interval]))", "{{instance}}"), (gauge("viva_threads_held"), "threads held, {{instance}}")], "timeseries"),
     ]),
     ("Providers", [
         ("Requests", "reqps", 12, [(per_second("viva_provider_requests_total", "provider, outcome"), "{{provider}}: {{outcome}}")], "timeseries"),
@@ -49,9 +50,10 @@ ROWS = [
     ]),
     ("Process", [
         ("Late (p99)", "s", 6, [(quantile(0.99, "viva_event_loop_lag_seconds", "instance"), "event loop, {{instance}}"), (quantile(0.99, "viva_audio_tick_lag_seconds", "instance"), "audio clock, {{instance}}")], "timeseries"),
-        ("Memory", "bytes", 6, [(gauge("process_resident_memory_bytes", 'job="viva"'), "resident, {{instance}}"), (gauge("viva_cgroup_memory_current_bytes"), "with its children, {{instance}}"), (gauge("viva_cgroup_memory_limit_bytes"), "limit, {{instance}}")], "timeseries"),
-        ("Processor", "percentunit", 6, [(per_second("process_cpu_seconds_total", "instance", 'job="viva"'), "{{instance}}")], "timeseries"),
-        ("Stages of the start", "s", 6, [(f"max by (stage) ({gauge('viva_boot_stage_seconds')})", "{{stage}}")], "bargauge"),
+        ("Memory", "bytes", 6, [(gauge("process_resident_memory_bytes", 'job="viva"'), "resident, {{instance}}"), (gauge("viva_cgroup_memory_current_bytes"), "with its children and files, {{instance}}"), (gauge("viva_cgroup_memory_working_bytes"), "of it needed, {{instance}}"), (gauge("viva_cgroup_memory_high_bytes"), "slowed down above, {{instance}}"), (gauge("viva_cgroup_memory_limit_bytes"), "limit, {{instance}}")], "timeseries"),
+        ("Processor", "percentunit", 4, [(per_second("process_cpu_seconds_total", "instance", 'job="viva"'), "{{instance}}")], "timeseries"),
+        ("Log lines lost", "short", 4, [(f"sum by (instance) (increase(viva_log_lines_lost_total{{{join()}}}[$__interval]))", "{{instance}}")], "timeseries"),
+        ("Stages of the start", "s", 4, [(f"max by (stage) ({gauge('viva_boot_stage_seconds')})", "{{stage}}")], "bargauge"),
     ]),
 ]
 
