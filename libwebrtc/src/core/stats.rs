@@ -31,6 +31,7 @@ impl Core {
             match entry.get("type").and_then(Value::as_str) {
                 Some("inbound-rtp") => complete_inbound(entry, &self.reports, audio, &mut extra),
                 Some("outbound-rtp") => complete_outbound(entry, &self.reports, &mut extra),
+                Some("candidate-pair") => name_candidates(entry),
                 _ => {}
             }
         }
@@ -77,7 +78,7 @@ fn from_json(mut entry: Map<String, Value>) -> Option<RtcStats> {
     entry.insert("timestamp".to_owned(), json!(timestamp_us()));
     entry.retain(|name, value| match value {
         Value::Null => false,
-        Value::String(text) if text == "unspecified" || text == "unknown" => false,
+        Value::String(text) if is_nothing(text) => false,
         // Moments are milliseconds in the API, and objects in the stack's own notation.
         _ => !(name.starts_with("last") && name.ends_with("Timestamp")),
     });
@@ -88,6 +89,11 @@ fn from_json(mut entry: Map<String, Value>) -> Option<RtcStats> {
             None
         }
     }
+}
+
+/// The stack's words for a value that there is none of; some begin with a capital.
+fn is_nothing(text: &str) -> bool {
+    text.eq_ignore_ascii_case("unspecified") || text.eq_ignore_ascii_case("unknown")
 }
 
 fn complete_inbound(
@@ -178,6 +184,20 @@ fn remote_entry(
         json!({ "id": id, "type": stats_type, "localId": local_id }),
     ));
     remote
+}
+
+/// The stack names the candidates of a pair otherwise than their own entries.
+fn name_candidates(entry: &mut Map<String, Value>) {
+    for (member, prefix) in [
+        ("localCandidateId", "RTCLocalIceCandidate_"),
+        ("remoteCandidateId", "RTCRemoteIceCandidate_"),
+    ] {
+        if let Some(Value::String(id)) = entry.get_mut(member)
+            && !id.starts_with(prefix)
+        {
+            id.insert_str(0, prefix);
+        }
+    }
 }
 
 fn ssrc(entry: &Map<String, Value>) -> Option<u32> {
