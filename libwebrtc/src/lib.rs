@@ -40,7 +40,7 @@ pub mod rtp_sender;
 pub mod rtp_transceiver;
 pub mod session_description;
 pub mod stats;
-pub use net::io_tasks;
+pub use net::{io_tasks, use_interfaces};
 pub use unsupported::{video_frame, video_source, video_stream, video_track};
 
 /// What a media section or track carries.

@@ -165,7 +165,7 @@ pub struct PeerConnection {
 }
 
 impl PeerConnection {
-    /// Replaces the configuration. TURN servers that are new in it are asked at once, if candidates are being gathered.
+    /// Replaces the configuration. STUN and TURN servers that are new in it are asked at once, if candidates are being gathered.
     ///
     /// # Errors
     /// The connection is closed, or only relayed candidates are allowed.

@@ -10,7 +10,7 @@ use crate::rtp_parameters::RtpCapabilities;
 use crate::unsupported::platform_audio::AllowedDevices;
 use crate::{MediaType, RtcError};
 
-/// A STUN or TURN server. TURN is used over UDP and TCP; STUN is not needed with an SFU and not asked.
+/// A STUN or TURN server. STUN is used over UDP, TURN over UDP, TCP and TLS.
 #[derive(Debug, Clone)]
 pub struct IceServer {
     /// Its addresses.
@@ -45,7 +45,8 @@ pub enum IceTransportsType {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RtcConfiguration {
-    /// STUN and TURN servers; only TURN is used, over UDP or TCP.
+    /// STUN servers (`stun:`), which tell how this machine looks from outside, and TURN servers (`turn:`, `turns:`), which
+    /// relay. The certificate of the latter has to name the server, by an authority that the system trusts.
     pub ice_servers: Vec<IceServer>,
     /// How long local candidates are looked for.
     pub continual_gathering_policy: ContinualGatheringPolicy,

@@ -59,20 +59,51 @@ pub(crate) fn origin(sdp: &str) -> Option<&str> {
 /// The candidates in a description.
 pub(crate) fn candidates(sdp: &str) -> impl Iterator<Item = CandidateFields> {
     sdp.lines()
-        .filter(|line| line.starts_with("a=candidate:"))
+        .filter(|line| line.starts_with(CANDIDATE))
         .filter_map(|line| CandidateFields::parse(line).ok())
 }
 
-/// The description without the candidates that are addresses of this machine.
-pub(crate) fn without_host_candidates(sdp: &str) -> String {
-    sdp.lines()
-        .filter(|line| !(line.starts_with("a=candidate:") && line.contains(HOST_TYPE)))
-        .flat_map(|line| [line, "\r\n"])
-        .collect()
+/// The description with these candidates in place of its own. They stand in the first section that is not rejected, whose
+/// transport all others share.
+pub(crate) fn with_candidates<'a>(
+    sdp: &str,
+    mut candidates: impl Iterator<Item = &'a str>,
+) -> String {
+    let mut out = String::with_capacity(sdp.len());
+    let mut is_within = false;
+    for line in sdp.lines().filter(|line| !line.starts_with(CANDIDATE)) {
+        if let Some(media) = line.strip_prefix("m=") {
+            if is_within {
+                append(&mut out, &mut candidates);
+            }
+            is_within = media.split_ascii_whitespace().nth(1) != Some("0");
+        }
+        out.push_str(line);
+        out.push_str("\r\n");
+    }
+    if is_within {
+        append(&mut out, &mut candidates);
+    }
+    out
 }
 
-/// What marks a candidate as an address of this machine.
-pub(crate) const HOST_TYPE: &str = " typ host";
+fn append<'a>(out: &mut String, candidates: &mut impl Iterator<Item = &'a str>) {
+    for candidate in candidates {
+        out.push_str("a=");
+        out.push_str(candidate);
+        out.push_str("\r\n");
+    }
+}
+
+/// What tells one ICE session from the next on the same peer connection.
+pub(crate) fn ice_ufrag(sdp: &str) -> Option<&str> {
+    sdp.lines()
+        .find_map(|line| line.strip_prefix("a=ice-ufrag:"))
+        .map(str::trim)
+}
+
+/// How a candidate line begins in a description.
+const CANDIDATE: &str = "a=candidate:";
 
 struct SectionReader<'a> {
     media_type: MediaType,
@@ -246,6 +277,24 @@ mod tests {
     }
 
     #[test]
+    fn candidates_are_replaced_in_the_first_section_that_is_used() {
+        let sdp = "v=0\r\nm=audio 0 X 111\r\na=candidate:old\r\nm=audio 9 X 111\r\na=mid:1\r\n\
+            a=candidate:old\r\nm=video 9 X 96\r\na=candidate:old\r\n";
+        let expected = "v=0\r\nm=audio 0 X 111\r\nm=audio 9 X 111\r\na=mid:1\r\na=candidate:new\r\n\
+            m=video 9 X 96\r\n";
+        let replaced = with_candidates(sdp, ["candidate:new"].into_iter());
+        assert_eq!(replaced, expected);
+        let alone = with_candidates("m=audio 9 X 111\r\n", ["candidate:new"].into_iter());
+        assert_eq!(alone, "m=audio 9 X 111\r\na=candidate:new\r\n");
+    }
+
+    #[test]
+    fn another_ufrag_is_another_ice_session() {
+        assert_eq!(ice_ufrag("v=0\r\na=ice-ufrag:abcd\r\n"), Some("abcd"));
+        assert_eq!(ice_ufrag(SDP), None);
+    }
+
+    #[test]
     fn the_origin_names_the_version() {
         assert_eq!(origin(SDP), Some("- 7 2 IN IP4 127.0.0.1"));
     }
@@ -261,7 +310,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_reader_panic(text in "([am]=[a-z:0-9 ;=-]{0,30}\r?\n|.{0,20}\n){0,20}") {
-            let _ = (sections(&text), origin(&text), candidates(&text).count());
+            let _ = (sections(&text), origin(&text), ice_ufrag(&text), candidates(&text).count());
+            let _ = with_candidates(&text, ["candidate:new"].into_iter());
         }
     }
 }

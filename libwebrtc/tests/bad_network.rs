@@ -29,6 +29,11 @@ struct Weather {
     doubled_percent: u32,
 }
 
+/// How an answer to a connectivity check begins.
+const STUN_SUCCESS: [u8; 2] = [1, 1];
+/// Consent lasts half a minute, so that this takes longer than anything else.
+const CONSENT_PATIENCE: Duration = Duration::from_secs(60);
+
 const FAIR: Weather = Weather {
     loss_percent: 0,
     delay_ms: 5,
@@ -45,6 +50,8 @@ const FOUL: Weather = Weather {
 /// The network between two peers: each has an address on it that stands for the other.
 struct Network {
     cut: Arc<AtomicBool>,
+    /// Whether `b`'s answers to checks are lost, and nothing else.
+    unanswered: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -78,9 +85,10 @@ impl Network {
         let a_addr = first_candidate(a).await;
         let b_addr = first_candidate(b).await;
         let cut = Arc::new(AtomicBool::new(false));
+        let unanswered = Arc::new(AtomicBool::new(false));
         let tasks = vec![
-            carry(&for_a, &for_b, b_addr, weather, &cut),
-            carry(&for_b, &for_a, a_addr, weather, &cut),
+            carry(&for_a, &for_b, b_addr, weather, &cut, &Arc::default()),
+            carry(&for_b, &for_a, a_addr, weather, &cut, &unanswered),
         ];
         for (peer, socket) in [(a, &for_a), (b, &for_b)] {
             let addr = socket.local_addr().unwrap();
@@ -92,7 +100,11 @@ impl Network {
             let candidate = IceCandidate::parse("0", 0, &line).unwrap();
             peer.pc.add_ice_candidate(candidate).await.unwrap();
         }
-        Self { cut, tasks }
+        Self {
+            cut,
+            unanswered,
+            tasks,
+        }
     }
 }
 
@@ -103,8 +115,10 @@ fn carry(
     peer: SocketAddr,
     weather: Weather,
     cut: &Arc<AtomicBool>,
+    unanswered: &Arc<AtomicBool>,
 ) -> tokio::task::JoinHandle<()> {
-    let (from, out, cut) = (Arc::clone(from), Arc::clone(out), Arc::clone(cut));
+    let (from, out) = (Arc::clone(from), Arc::clone(out));
+    let (cut, unanswered) = (Arc::clone(cut), Arc::clone(unanswered));
     tokio::spawn(async move {
         let dice = Dice(AtomicU32::new(1));
         let mut buffer = vec![0; 2048];
@@ -113,6 +127,9 @@ fn carry(
                 continue;
             };
             if cut.load(Ordering::Relaxed) || dice.below(100) < weather.loss_percent {
+                continue;
+            }
+            if unanswered.load(Ordering::Relaxed) && buffer[..2] == STUN_SUCCESS {
                 continue;
             }
             let copies = if dice.below(100) < weather.doubled_percent {
@@ -315,6 +332,31 @@ async fn a_network_that_stays_cut_is_noticed() {
     within("the recovery", async {
         while a.pc.connection_state() != PeerConnectionState::Connected {
             a.states.recv().await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_heard_but_no_longer_answers_is_not_sent_to() {
+    let (mut a, mut b) = (peer(), peer());
+    let _channel =
+        a.pc.create_data_channel("x", DataChannelInit::default())
+            .unwrap();
+    let network = meet(&mut a, &mut b, FAIR).await;
+    network.unanswered.store(true, Ordering::Relaxed);
+    let failed = async {
+        while a.pc.connection_state() != PeerConnectionState::Failed {
+            a.states.recv().await.unwrap();
+        }
+    };
+    tokio::time::timeout(CONSENT_PATIENCE, failed)
+        .await
+        .unwrap_or_else(|_| panic!("consent does not expire"));
+    // Nothing is sent any more, so that the other side notices too, although its checks would be answered.
+    within("the interruption", async {
+        while b.pc.connection_state() != PeerConnectionState::Disconnected {
+            b.states.recv().await.unwrap();
         }
     })
     .await;

@@ -75,6 +75,9 @@ fn settings() -> Result<SettingEngine, StackError> {
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_relay_acceptance_min_wait(Some(RELAY_ACCEPTANCE_WAIT))
+        // After a restart the candidates that still exist are handed in again (`pc/gathering`); one whose address is gone
+        // would be checked for nothing.
+        .with_discard_local_candidates_during_ice_restart(true)
         // Names under .local would make the stack multicast on sockets that we do not have.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_srtp_replay_protection_window(SRTP_REPLAY_WINDOW)

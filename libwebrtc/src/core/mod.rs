@@ -11,11 +11,12 @@ mod media;
 mod negotiation;
 mod reports;
 mod sdp_fix;
+mod selected;
 mod stats;
+mod stun;
 mod turn;
 
 use std::any::Any;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -30,6 +31,9 @@ pub(crate) use drain::{CoreEvent, Outputs, Packet, ReceivedRtp};
 pub(crate) use media::OutgoingRtp;
 pub(crate) use negotiation::check_sdp;
 use reports::Reports;
+#[cfg(test)]
+pub(crate) use stun::testing;
+pub(crate) use stun::{BindingAnswer, BindingRequest, is_binding_success};
 pub(crate) use turn::{TurnAccess, TurnClient, TurnEvent};
 #[cfg(any(fuzzing, test))]
 pub(crate) use {crypto::rename_unknown_items, sdp_fix::announce_sources};
@@ -146,13 +150,13 @@ impl Core {
     }
 }
 
-/// The names and addresses of this machine's interfaces.
-pub(crate) fn interface_addresses() -> Result<Vec<(String, IpAddr)>, String> {
-    let interfaces = rtc::shared::ifaces::ifaces().map_err(|error| error.to_string())?;
-    Ok(interfaces
-        .into_iter()
-        .filter_map(|interface| Some((interface.name, interface.addr?.ip())))
-        .collect())
+/// Runs one call of a part of the stack that stands by itself; a panic in it becomes an error, after which that part is to be
+/// given up.
+fn guarded<R>(run: impl FnOnce() -> Result<R, StackError>) -> Result<R, CoreError> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(CoreError::Panicked(panic_text(panic.as_ref()))),
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -11,7 +10,7 @@ use rtc::shared::error::Error as StackError;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc::turn::client::{Client, ClientConfig, Event};
 
-use super::{CoreError, crypto, panic_text};
+use super::{CoreError, crypto, guarded};
 
 /// Peers behind one allocation. Each costs a permission and a channel at the server.
 const PEERS_MAX: usize = 64;
@@ -23,7 +22,8 @@ const WAITING_MAX: usize = 8;
 pub(crate) struct TurnAccess {
     pub server: SocketAddr,
     pub local: SocketAddr,
-    pub tcp: bool,
+    /// Whether it is reached over a connection.
+    pub stream: bool,
     pub username: String,
     pub password: String,
 }
@@ -59,7 +59,7 @@ impl TurnClient {
         let config = ClientConfig {
             turn_serv_addr: access.server.to_string(),
             local_addr: access.local,
-            transport_protocol: protocol(access.tcp),
+            transport_protocol: protocol(access.stream),
             username: access.username.clone(),
             password: access.password.clone(),
             ..ClientConfig::default()
@@ -83,7 +83,7 @@ impl TurnClient {
             transport: TransportContext {
                 local_addr: self.access.local,
                 peer_addr: self.access.server,
-                transport_protocol: protocol(self.access.tcp),
+                transport_protocol: protocol(self.access.stream),
                 ecn: None,
             },
             message: data,
@@ -193,18 +193,10 @@ impl TurnClient {
     }
 }
 
-fn protocol(tcp: bool) -> TransportProtocol {
-    if tcp {
+fn protocol(stream: bool) -> TransportProtocol {
+    if stream {
         TransportProtocol::TCP
     } else {
         TransportProtocol::UDP
-    }
-}
-
-/// Runs one call of the stack; a panic in it becomes an error, after which the client is to be given up.
-fn guarded<R>(run: impl FnOnce() -> Result<R, StackError>) -> Result<R, CoreError> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(result) => Ok(result?),
-        Err(panic) => Err(CoreError::Panicked(panic_text(panic.as_ref()))),
     }
 }

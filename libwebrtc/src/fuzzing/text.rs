@@ -2,7 +2,7 @@
 
 use crate::core::announce_sources;
 use crate::ice_candidate::IceCandidate;
-use crate::net::RelayServer;
+use crate::net::{RelayServer, StunServer};
 use crate::pc::CloseOnDrop;
 use crate::peer_connection_factory::RtcConfiguration;
 use crate::sdp;
@@ -21,8 +21,11 @@ pub fn descriptions(data: &[u8]) {
         assert!(section.ssrcs.len() <= text.len());
     }
     let _ = (sdp::origin(&text), sdp::candidates(&text).count());
-    let told = sdp::without_host_candidates(&text);
-    assert!(sdp::candidates(&told).count() <= sdp::candidates(&text).count());
+    let candidate = "candidate:1 1 udp 1 192.0.2.1 1 typ host";
+    let told = sdp::with_candidates(&text, [candidate].into_iter());
+    assert!(sdp::candidates(&told).count() <= 1);
+    assert_eq!(sdp::sections(&told).len(), sections.len());
+    let _ = sdp::ice_ufrag(&text);
     let fixed = announce_sources(&text);
     assert_eq!(announce_sources(&fixed), fixed, "repaired once is repaired");
     assert_eq!(sdp::sections(&fixed).len(), sections.len());
@@ -50,7 +53,7 @@ pub fn negotiation(data: &[u8]) {
     }
 }
 
-/// Candidates as they trickle in, one a line, and the addresses of TURN servers.
+/// Candidates as they trickle in, one a line, and the addresses of STUN and TURN servers.
 pub fn candidates(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for line in text.lines() {
@@ -59,6 +62,13 @@ pub fn candidates(data: &[u8]) {
         }
         if let Some(server) = RelayServer::parse(line, "user", "password") {
             assert!(!server.host.is_empty());
+            assert_eq!(
+                RelayServer::parse(&server.url(), "user", "password"),
+                Some(server)
+            );
+        }
+        if let Some(server) = StunServer::parse(line) {
+            assert_eq!(StunServer::parse(&server.url()), Some(server));
         }
     }
 }

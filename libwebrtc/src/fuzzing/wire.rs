@@ -7,7 +7,10 @@ use bytes::BytesMut;
 
 use super::Source;
 use crate::MediaType;
-use crate::core::{ChannelOptions, Core, CoreError, CoreEvent, Outputs, TurnAccess, TurnClient};
+use crate::core::{
+    BindingAnswer, BindingRequest, ChannelOptions, Core, CoreError, CoreEvent, Outputs, TurnAccess,
+    TurnClient, is_binding_success,
+};
 use crate::net::split_message;
 use crate::session_description::SdpType;
 
@@ -127,14 +130,15 @@ fn change(source: &mut Source<'_>, data: &mut BytesMut) {
     }
 }
 
-/// What a TURN server says over TCP: cut into messages, and taken by the client.
+/// What a TURN server says over TCP, cut into messages, and taken by the client; and what a STUN server answers.
 pub fn relay_messages(data: &[u8]) {
+    stun_answer(data);
     let now = Instant::now();
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let access = TurnAccess {
         server: address(3478),
         local: address(40_000),
-        tcp: true,
+        stream: true,
         username: "user".to_owned(),
         password: "password".to_owned(),
     };
@@ -153,6 +157,25 @@ pub fn relay_messages(data: &[u8]) {
     }
     let _ = client.send(now, address(1), BytesMut::from(&b"hello"[..]));
     let _ = client.close(now);
+}
+
+/// The bytes as the answer to a question that was asked, and as they are.
+fn stun_answer(data: &[u8]) {
+    let Ok(question) = BindingRequest::new() else {
+        return;
+    };
+    let mut answer = data.to_vec();
+    if let Some(id) = answer.get_mut(8..20) {
+        id.copy_from_slice(&question.id);
+    }
+    for datagram in [data, &answer] {
+        let _ = is_binding_success(datagram);
+        if let Some(read) = BindingAnswer::read(datagram)
+            && let Err((_, words)) = read.seen
+        {
+            assert!(words.chars().count() <= 127 && !words.contains('\n'));
+        }
+    }
 }
 
 /// Whether two peers connect whom nobody disturbs.

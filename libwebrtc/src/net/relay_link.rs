@@ -1,13 +1,18 @@
-//! The way to a TURN server: datagrams, or a TCP connection cut into them.
+//! The way to a TURN server: datagrams, or a connection over TCP, with TLS or without, cut into them.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 
-use super::server_url::RelayServer;
+use super::server_url::{RelayServer, RelayTransport};
+use super::tls;
+
+/// For all that one datagram needs to leave over a connection. What takes nothing for so long is gone, or of no use.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
 
 /// The largest message: a datagram of a peer, and what the server wraps around it.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -21,14 +26,21 @@ pub(super) enum Link {
         server: SocketAddr,
         local: SocketAddr,
     },
-    Tcp {
-        stream: TcpStream,
+    Stream {
+        stream: Box<dyn Duplex>,
         server: SocketAddr,
         local: SocketAddr,
         /// What has come of the next message.
         begun: BytesMut,
+        /// What is written at once.
+        outgoing: Vec<u8>,
     },
 }
+
+/// A connection, with TLS or without.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl Link {
     /// Looks the server up and connects to the first address that works, IPv4 first.
@@ -39,10 +51,10 @@ impl Link {
         addresses.sort_by_key(SocketAddr::is_ipv6);
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in addresses {
-            let opened = if server.tcp {
-                Self::open_tcp(address).await
-            } else {
-                Self::open_udp(address).await
+            let opened = match server.transport {
+                RelayTransport::Udp => Self::open_udp(address).await,
+                RelayTransport::Tcp => Self::open_stream(address, None).await,
+                RelayTransport::Tls => Self::open_stream(address, Some(&server.host)).await,
             };
             match opened {
                 Ok(link) => return Ok(link),
@@ -68,27 +80,33 @@ impl Link {
         })
     }
 
-    async fn open_tcp(server: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(server).await?;
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        Ok(Self::Tcp {
+    /// Connects over TCP, and over TLS to the server of that name if one is given.
+    async fn open_stream(server: SocketAddr, tls_name: Option<&str>) -> io::Result<Self> {
+        let tcp = TcpStream::connect(server).await?;
+        tcp.set_nodelay(true)?;
+        let local = tcp.local_addr()?;
+        let stream: Box<dyn Duplex> = match tls_name {
+            Some(name) => Box::new(tls::connect(name, tcp).await?),
+            None => Box::new(tcp),
+        };
+        Ok(Self::Stream {
             stream,
             server,
             local,
             begun: BytesMut::with_capacity(MESSAGE_BYTES_MAX),
+            outgoing: Vec::with_capacity(MESSAGE_BYTES_MAX),
         })
     }
 
     pub fn server(&self) -> SocketAddr {
         match self {
-            Self::Udp { server, .. } | Self::Tcp { server, .. } => *server,
+            Self::Udp { server, .. } | Self::Stream { server, .. } => *server,
         }
     }
 
     pub fn local(&self) -> SocketAddr {
         match self {
-            Self::Udp { local, .. } | Self::Tcp { local, .. } => *local,
+            Self::Udp { local, .. } | Self::Stream { local, .. } => *local,
         }
     }
 
@@ -99,11 +117,20 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
                 sent => sent.map(drop),
             },
-            Self::Tcp { stream, .. } => {
-                stream.write_all(message).await?;
-                // Over TCP, and only there, channel data is padded to four bytes (RFC 8656, section 12.5).
-                let padding = message.len().next_multiple_of(PREFIX_BYTES) - message.len();
-                stream.write_all(&[0; PREFIX_BYTES][..padding]).await
+            Self::Stream {
+                stream, outgoing, ..
+            } => {
+                outgoing.clear();
+                outgoing.extend_from_slice(message);
+                // Over a connection, and only there, channel data is padded to four bytes (RFC 8656, section 12.5).
+                outgoing.resize(message.len().next_multiple_of(PREFIX_BYTES), 0);
+                let written = async {
+                    stream.write_all(outgoing).await?;
+                    stream.flush().await
+                };
+                tokio::time::timeout(SEND_LIMIT, written)
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
             }
         }
     }
@@ -124,7 +151,7 @@ impl Link {
                     }
                 }
             }
-            Self::Tcp { stream, begun, .. } => loop {
+            Self::Stream { stream, begun, .. } => loop {
                 if let Some(message) = split_message(begun)? {
                     return Ok(message);
                 }

@@ -1,14 +1,15 @@
 //! The TURN servers of one peer connection: a task for each keeps an allocation and passes datagrams on.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::relay_link::Link;
 use super::runtime::io_runtime;
-use super::server_url::RelayServer;
+use super::server_url::{RelayServer, RelayTransport};
 use crate::core::{Packet, TurnAccess, TurnClient, TurnEvent};
 
 /// Name, connection and first answer; a server that needs longer is of no use to a conversation.
@@ -18,21 +19,27 @@ const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Giving the allocation back is a courtesy and must not keep a task alive.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
-/// Servers beyond this many are left out: each costs a socket, an allocation, and checks.
-const SERVERS_MAX: usize = 4;
 /// Datagrams to and from a server that may wait, as for a TCP path.
 const OUTGOING_MAX: usize = 256;
 const INCOMING_MAX: usize = 64;
 /// The longest wait without a timer of the client's.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// What a server's task reports.
+/// What the task of a server reports. Servers are told apart by the order in which they were begun with.
 #[derive(Debug)]
 pub(crate) enum FromRelay {
-    /// Peers reach us at this address, through the server.
-    Allocated { server: usize, relayed: SocketAddr },
-    /// There is no allocation for now.
-    Failed { server: String, cause: String },
+    /// Peers reach us at the relayed address, through the server, which is reached from the local one.
+    Allocated {
+        server: usize,
+        relayed: SocketAddr,
+        local: IpAddr,
+    },
+    /// There is no allocation for now; the relayed address, if there was one, is void.
+    Failed {
+        server: usize,
+        relayed: Option<SocketAddr>,
+        cause: String,
+    },
     /// A datagram for the relayed address.
     Datagram {
         relayed: SocketAddr,
@@ -49,8 +56,11 @@ pub(crate) struct Relays {
 }
 
 struct Server {
-    relayed: Option<SocketAddr>,
+    /// Where peers reach us through it, and from where we reach it.
+    relayed: Option<(SocketAddr, IpAddr)>,
     outgoing: mpsc::Sender<(SocketAddr, BytesMut)>,
+    /// Makes the task begin anew.
+    moved: Arc<Notify>,
 }
 
 impl Relays {
@@ -65,37 +75,54 @@ impl Relays {
 
     /// Asks a server for an allocation.
     pub fn begin(&mut self, server: RelayServer) {
-        let (index, name) = (self.servers.len(), name(&server));
-        if index >= SERVERS_MAX {
-            log::warn!("{name} is left out: {SERVERS_MAX} TURN servers are in use");
-            return;
-        }
         let Ok(runtime) = io_runtime() else { return };
         let (outgoing, queued) = mpsc::channel(OUTGOING_MAX);
+        let moved = Arc::new(Notify::new());
         let mut task = Task {
-            index,
+            index: self.servers.len(),
             server,
             queued,
             reports: self.sender.clone(),
+            moved: Arc::clone(&moved),
+            relayed: None,
         };
-        runtime.spawn(async move { task.run(&name).await });
+        runtime.spawn(async move { task.run().await });
         self.servers.push(Server {
             relayed: None,
             outgoing,
+            moved,
         });
     }
 
-    /// Notes where a server can be sent through.
-    pub fn allocated(&mut self, server: usize, relayed: SocketAddr) {
+    /// Notes what a report says of where a server can be sent through.
+    pub fn note(&mut self, report: &FromRelay) {
+        let (server, relayed) = match report {
+            FromRelay::Allocated {
+                server,
+                relayed,
+                local,
+            } => (*server, Some((*relayed, *local))),
+            FromRelay::Failed { server, .. } => (*server, None),
+            FromRelay::Datagram { .. } => return,
+        };
         if let Some(server) = self.servers.get_mut(server) {
-            server.relayed = Some(relayed);
+            server.relayed = relayed;
+        }
+    }
+
+    /// Reaches the servers anew that were reached from an address that is gone.
+    pub fn forget(&mut self, gone: IpAddr) {
+        for server in &self.servers {
+            if server.relayed.is_some_and(|(_, local)| local == gone) {
+                server.moved.notify_one();
+            }
         }
     }
 
     /// Sends a datagram if its local address is a relayed one; gives it back if not.
     pub fn send(&self, packet: Packet) -> Result<(), Packet> {
-        let relay = |server: &&Server| server.relayed == Some(packet.local);
-        let Some(server) = self.servers.iter().find(relay) else {
+        let is_local = |server: &&Server| server.relayed.is_some_and(|(at, _)| at == packet.local);
+        let Some(server) = self.servers.iter().find(is_local) else {
             return Err(packet);
         };
         if server
@@ -124,22 +151,47 @@ struct Task {
     server: RelayServer,
     queued: mpsc::Receiver<(SocketAddr, BytesMut)>,
     reports: mpsc::Sender<FromRelay>,
+    moved: Arc<Notify>,
+    /// The address that the allocation at hand gave.
+    relayed: Option<SocketAddr>,
+}
+
+/// Why an allocation ended that was still wanted.
+enum End {
+    Failed(String),
+    /// The address that the server was reached from is gone: another may do.
+    Moved,
+}
+
+impl From<String> for End {
+    fn from(cause: String) -> Self {
+        Self::Failed(cause)
+    }
 }
 
 impl Task {
-    async fn run(&mut self, name: &str) {
+    async fn run(&mut self) {
         let mut pause = RETRY_FIRST;
         loop {
             let begun = Instant::now();
-            let Err(cause) = self.serve().await else {
+            let Err(end) = self.serve().await else {
                 return;
             };
+            let (cause, at_once) = match end {
+                End::Failed(cause) => (cause, false),
+                End::Moved => ("the address it was reached from is gone".to_owned(), true),
+            };
             let report = FromRelay::Failed {
-                server: name.to_owned(),
+                server: self.index,
+                relayed: self.relayed.take(),
                 cause,
             };
             if self.reports.send(report).await.is_err() {
                 return;
+            }
+            if at_once {
+                pause = RETRY_FIRST;
+                continue;
             }
             if begun.elapsed() > RETRY_MAX {
                 pause = RETRY_FIRST;
@@ -155,7 +207,7 @@ impl Task {
     }
 
     /// Serves one allocation until its owner is gone, or it fails.
-    async fn serve(&mut self) -> Result<(), String> {
+    async fn serve(&mut self) -> Result<(), End> {
         let mut link = tokio::time::timeout(OPEN_LIMIT, Link::open(&self.server))
             .await
             .map_err(|_| format!("it can't be reached within {} s", OPEN_LIMIT.as_secs()))?
@@ -163,14 +215,13 @@ impl Task {
         let access = TurnAccess {
             server: link.server(),
             local: link.local(),
-            tcp: self.server.tcp,
+            stream: self.server.transport != RelayTransport::Udp,
             username: self.server.username.clone(),
             password: self.server.password.clone(),
         };
         let error = |error: crate::core::CoreError| error.to_string();
         let mut client = TurnClient::new(Instant::now(), access).map_err(error)?;
         let (mut writes, mut events) = (Vec::new(), Vec::new());
-        let mut relayed = None;
         let opened = Instant::now();
         loop {
             client
@@ -182,16 +233,13 @@ impl Task {
                     .map_err(|error| format!("the connection to it is lost: {error}"))?;
             }
             for event in events.drain(..) {
-                if let TurnEvent::Allocated(at) = event {
-                    relayed = Some(at);
-                }
-                if !self.report(event, relayed).await? {
+                if !self.report(event, link.local().ip()).await? {
                     return Ok(());
                 }
             }
             let now = Instant::now();
-            if relayed.is_none() && now > opened + OPEN_LIMIT {
-                return Err(format!("no answer within {} s", OPEN_LIMIT.as_secs()));
+            if self.relayed.is_none() && now > opened + OPEN_LIMIT {
+                return Err(format!("no answer within {} s", OPEN_LIMIT.as_secs()).into());
             }
             let next = client.next_timeout().unwrap_or(now + IDLE_MAX);
             tokio::select! {
@@ -212,6 +260,7 @@ impl Task {
                         return Ok(());
                     }
                 },
+                () = self.moved.notified() => return Err(End::Moved),
                 () = tokio::time::sleep_until(next.max(now + TIMER_MIN).into()) => {
                     client.handle_timeout(Instant::now()).map_err(error)?;
                 }
@@ -220,13 +269,17 @@ impl Task {
     }
 
     /// Reports an event; false when nobody is there to hear it.
-    async fn report(&self, event: TurnEvent, relayed: Option<SocketAddr>) -> Result<bool, String> {
-        let report = match (event, relayed) {
+    async fn report(&mut self, event: TurnEvent, local: IpAddr) -> Result<bool, String> {
+        let report = match (event, self.relayed) {
             (TurnEvent::Failed(cause), _) => return Err(cause),
-            (TurnEvent::Allocated(relayed), _) => FromRelay::Allocated {
-                server: self.index,
-                relayed,
-            },
+            (TurnEvent::Allocated(relayed), _) => {
+                self.relayed = Some(relayed);
+                FromRelay::Allocated {
+                    server: self.index,
+                    relayed,
+                    local,
+                }
+            }
             (TurnEvent::Data { peer, data }, Some(relayed)) => FromRelay::Datagram {
                 relayed,
                 peer,
@@ -254,9 +307,4 @@ async fn goodbye(mut client: TurnClient, mut link: Link) {
         // An error or a delay leaves the allocation to expire.
         let _sent = tokio::time::timeout(GOODBYE_LIMIT, link.send(write)).await;
     }
-}
-
-fn name(server: &RelayServer) -> String {
-    let transport = if server.tcp { "tcp" } else { "udp" };
-    format!("turn:{}:{}?transport={transport}", server.host, server.port)
 }

@@ -68,6 +68,11 @@ impl Sockets {
         Ok(())
     }
 
+    /// Closes the sockets of an address that is gone.
+    pub fn forget(&mut self, gone: IpAddr) {
+        self.sockets.retain(|(addr, _)| addr.ip() != gone);
+    }
+
     /// Sends a datagram from the socket of its local address.
     ///
     /// It is dropped when the system's buffer is full or there is no route: every protocol above
@@ -164,6 +169,7 @@ fn is_of_the_past(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::Interrupted
     )

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -106,6 +106,11 @@ impl Streams {
             begun: now,
             task,
         })
+    }
+
+    /// Closes the connections from an address that is gone.
+    pub fn forget(&mut self, gone: IpAddr) {
+        self.open.retain(|(local, _), _| local.ip() != gone);
     }
 
     /// Waits for a datagram on any connection; for ever as long as there is none.

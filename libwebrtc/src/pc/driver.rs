@@ -1,19 +1,23 @@
 //! The task that drives one peer connection: datagrams, timers, events, media.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::event::Event;
 use super::sending::QueuedRtp;
 use super::{Pc, State};
 use crate::audio::{RemoteAudio, RtpAudio};
-use crate::core::{CoreError, CoreEvent, Packet};
-use crate::net::{BoundSocket, FromRelay, RelayServer, Relays, Sockets, Streams};
+use crate::core::{CoreError, CoreEvent, Packet, is_binding_success};
+use crate::net::{
+    BoundSocket, FromRelay, RelayServer, Relays, Sockets, Streams, StunServer, look_up,
+};
+use crate::peer_connection::IceConnectionState;
 
 /// Datagrams taken in one turn, so that a flood cannot hold up timers and events.
 const DATAGRAMS_PER_TURN_MAX: usize = 32;
@@ -27,8 +31,10 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 /// What one turn under the lock left to be done without it.
 #[derive(Default)]
 struct Turn {
+    gone: Vec<IpAddr>,
     sockets: Vec<BoundSocket>,
-    servers: Vec<RelayServer>,
+    stun_servers: Vec<StunServer>,
+    relays: Vec<RelayServer>,
     packets: Vec<Packet>,
     media: Vec<(RemoteAudio, RtpAudio)>,
     events: VecDeque<Event>,
@@ -36,19 +42,37 @@ struct Turn {
     closed: bool,
 }
 
+/// What a driver sends with, and hears from.
+struct Ways {
+    sockets: Sockets,
+    streams: Streams,
+    relays: Relays,
+    /// STUN servers that are being looked up.
+    lookups: JoinSet<(StunServer, Result<Vec<SocketAddr>, String>)>,
+}
+
 /// Drives `pc` until it is closed.
 pub(super) async fn run(pc: Arc<Pc>, mut rtp_queued: mpsc::Receiver<QueuedRtp>) {
-    let mut sockets = Sockets::new();
-    let mut streams = Streams::new();
-    let mut relays = Relays::new();
+    let mut ways = Ways {
+        sockets: Sockets::new(),
+        streams: Streams::new(),
+        relays: Relays::new(),
+        lookups: JoinSet::new(),
+    };
     let mut turn = Turn::default();
     loop {
         pc.turn(&mut turn);
-        turn.carry_out(&pc, &mut sockets, &mut streams, &mut relays);
+        turn.carry_out(&pc, &mut ways);
         if turn.closed {
             break;
         }
         let deadline = turn.deadline(Instant::now());
+        let Ways {
+            sockets,
+            streams,
+            relays,
+            lookups,
+        } = &mut ways;
         tokio::select! {
             received = sockets.recv() => {
                 let mut state = pc.state.lock();
@@ -73,21 +97,14 @@ pub(super) async fn run(pc: Arc<Pc>, mut rtp_queued: mpsc::Receiver<QueuedRtp>) 
                 let mut state = pc.state.lock();
                 let mut report = Some(report);
                 for _ in 0..DATAGRAMS_PER_TURN_MAX {
-                    match report {
-                        None => break,
-                        Some(FromRelay::Datagram { relayed, peer, data }) => {
-                            state.take_datagram(relayed, peer, false, data);
-                        }
-                        Some(FromRelay::Allocated { server, relayed }) => {
-                            relays.allocated(server, relayed);
-                            state.add_relay(relayed);
-                        }
-                        Some(FromRelay::Failed { server, cause }) => {
-                            state.relay_failed(server, cause);
-                        }
-                    }
+                    let Some(said) = report else { break };
+                    relays.note(&said);
+                    state.take_report(said);
                     report = relays.try_recv();
                 }
+            }
+            Some(Ok((server, found))) = lookups.join_next() => {
+                pc.state.lock().stun_server_found(Instant::now(), &server, found);
             }
             Some(packet) = rtp_queued.recv() => {
                 let mut state = pc.state.lock();
@@ -120,10 +137,19 @@ impl Pc {
         }
         std::mem::swap(&mut turn.packets, &mut state.outputs.packets);
         std::mem::swap(&mut turn.sockets, &mut state.new_sockets);
-        std::mem::swap(&mut turn.servers, &mut state.new_servers);
+        std::mem::swap(&mut turn.gone, &mut state.gone);
+        std::mem::swap(&mut turn.stun_servers, &mut state.new_stun_servers);
+        std::mem::swap(&mut turn.relays, &mut state.new_relays);
         std::mem::swap(&mut turn.events, &mut state.events);
-        let next = state.core.next_timeout().into_iter();
-        turn.next = next.chain(state.tcp_due()).min();
+        turn.next = [
+            state.core.next_timeout(),
+            state.tcp_due(),
+            state.stun.next_timeout(),
+            state.watch.next_look(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         turn.closed = state.is_closed();
     }
 }
@@ -135,6 +161,7 @@ impl State {
         media: &mut Vec<(RemoteAudio, RtpAudio)>,
     ) -> Result<(), CoreError> {
         let now = Instant::now();
+        self.watch_path(now);
         self.try_tcp(now);
         if self
             .core
@@ -154,26 +181,68 @@ impl State {
                 .filter_map(|rtp| self.routes.route(rtp)),
         );
         drained?;
+        if self.watch.is_lost() {
+            self.outputs.packets.clear();
+        }
+        let given_up = self.stun.handle_timeout(now, &mut self.outputs.packets);
+        for outcome in given_up {
+            self.take_outcome(outcome);
+        }
         self.note_released_bytes();
         Ok(())
     }
 
+    fn take_report(&mut self, report: FromRelay) {
+        match report {
+            FromRelay::Datagram {
+                relayed,
+                peer,
+                data,
+            } => self.take_datagram(relayed, peer, false, data),
+            FromRelay::Allocated {
+                server,
+                relayed,
+                local,
+            } => self.add_relay(server, relayed, local),
+            FromRelay::Failed {
+                server,
+                relayed,
+                cause,
+            } => self.relay_failed(server, relayed, cause),
+        }
+    }
+
     fn take_datagram(&mut self, local: SocketAddr, peer: SocketAddr, tcp: bool, data: BytesMut) {
+        let now = Instant::now();
+        if !tcp && let Some(outcome) = self.stun.take(now, local, peer, &data) {
+            self.take_outcome(outcome);
+            return;
+        }
         // Checks that overtake the remote description can't be answered yet: the key to them is in
         // it. They are repeated.
         if !self.descriptions.has_remote() {
             return;
         }
-        let now = Instant::now();
-        if let Err(error) = self.core.handle_datagram(now, local, peer, tcp, data) {
-            log::debug!("a datagram from {peer} was refused: {error}");
+        let is_answer = is_binding_success(&data);
+        match self.core.handle_datagram(now, local, peer, tcp, data) {
+            Ok(()) if is_answer => self.watch.answered(now),
+            Ok(()) => {}
+            Err(error) => log::debug!("a datagram from {peer} was refused: {error}"),
         }
     }
 
     fn take_event(&mut self, pc: &Arc<Pc>, event: CoreEvent) {
         match event {
+            // The path that this is about was given up.
+            CoreEvent::ConnectionState(_) | CoreEvent::IceState(_) if self.watch.is_lost() => {}
             CoreEvent::ConnectionState(state) => self.set_connection(state),
-            CoreEvent::IceState(state) => self.set_ice(state),
+            CoreEvent::IceState(state) => {
+                if state == IceConnectionState::Connected {
+                    self.watch.found(Instant::now());
+                    self.stun.rest();
+                }
+                self.set_ice(state);
+            }
             CoreEvent::NegotiationNeeded => {
                 self.negotiations_needed += 1;
                 self.events
@@ -187,27 +256,29 @@ impl State {
 }
 
 impl Turn {
-    fn carry_out(
-        &mut self,
-        pc: &Pc,
-        sockets: &mut Sockets,
-        streams: &mut Streams,
-        relays: &mut Relays,
-    ) {
-        for server in self.servers.drain(..) {
-            relays.begin(server);
+    fn carry_out(&mut self, pc: &Pc, ways: &mut Ways) {
+        for gone in self.gone.drain(..) {
+            ways.sockets.forget(gone);
+            ways.streams.forget(gone);
+            ways.relays.forget(gone);
+        }
+        for server in self.stun_servers.drain(..) {
+            ways.lookups.spawn(look_up(server));
+        }
+        for server in self.relays.drain(..) {
+            ways.relays.begin(server);
         }
         for socket in self.sockets.drain(..) {
             let addr = socket.addr;
-            if let Err(error) = sockets.adopt(socket) {
+            if let Err(error) = ways.sockets.adopt(socket) {
                 log::error!("the socket on {addr} can't be used: {error}");
             }
         }
         for packet in self.packets.drain(..) {
             if packet.tcp {
-                streams.send(Instant::now(), packet);
-            } else if let Err(packet) = relays.send(packet) {
-                sockets.send(&packet);
+                ways.streams.send(Instant::now(), packet);
+            } else if let Err(packet) = ways.relays.send(packet) {
+                ways.sockets.send(&packet);
             }
         }
         for (audio, packet) in self.media.drain(..) {

@@ -1,168 +1,226 @@
-//! Local candidates: one UDP socket per local address, TCP where that leads nowhere, and what is told of them.
+//! Looks for local candidates: a UDP socket on each local address, what STUN and TURN servers say, and what is told of it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::State;
+use super::candidates::Kind;
 use super::event::Event;
+use super::reflexive::{KnownServer, Outcome};
 use crate::RtcError;
 use crate::ice_candidate::{CandidateFields, IceCandidate};
-use crate::net::{ACTIVE_PORT, BoundSocket, LocalAddresses, RelayServer};
-use crate::peer_connection::{IceCandidateError, IceConnectionState, IceGatheringState};
+use crate::net::{BoundSocket, LocalAddresses, RelayServer, StunServer};
+use crate::peer_connection::{IceCandidateError, IceGatheringState};
 use crate::peer_connection_factory::{ContinualGatheringPolicy, IceTransportsType};
 use crate::sdp;
 
-/// The type preference of host candidates (RFC 8445, section 5.1.2.2).
-const HOST_TYPE_PREFERENCE: u32 = 126;
-/// The type preference of TCP candidates, below every UDP one that is not relayed (as libwebrtc has it).
-const TCP_TYPE_PREFERENCE: u32 = 90;
-/// The direction preference of an active TCP candidate (RFC 6544, section 4.2).
-const TCP_ACTIVE_PREFERENCE: u32 = 6 << 13;
-/// The lead that UDP has over TCP. Sound over TCP stalls with each lost packet, so it is the way out when UDP is
-/// blocked and nothing that should ever win by chance; six checks get an answer in this time.
-const TCP_AFTER: Duration = Duration::from_millis(300);
-/// The error code for a local address that can't be used (the W3C's value for "nothing was reached").
+/// The error code for an address or a server that can't be used (the W3C's value for "nothing was reached").
 const NOT_REACHED: i32 = 701;
+/// Servers of each kind beyond this many are left out: each costs questions, and a TURN server an allocation and checks.
+const SERVERS_MAX: usize = 4;
 
-/// The way around a network that lets no UDP through: connections to the peer's passive TCP candidates.
-#[derive(Default)]
-pub(super) struct TcpPaths {
-    /// Since when there is a peer to connect to.
-    offered: Option<Instant>,
-    /// The local addresses that are connected from.
-    from: Vec<IpAddr>,
+/// A TURN server that is used.
+pub(super) struct Relay {
+    server: RelayServer,
+    /// Whether it gave an address, or said that it won't.
+    has_answered: bool,
 }
 
 impl State {
     /// Prepares for checks with these remote candidates, before the core begins them.
     pub(super) fn meet(&mut self, now: Instant, remote: &[CandidateFields]) {
         let usable = remote.iter().filter(|c| c.udp || c.tcp_passive);
-        self.gather(usable.filter_map(|candidate| candidate.address));
+        self.gather(now, usable.filter_map(|candidate| candidate.address));
         if remote.iter().any(|candidate| candidate.tcp_passive) {
-            self.tcp.offered.get_or_insert(now);
-        }
-    }
-
-    /// When TCP is to be tried, unless there is a path by then.
-    pub(super) fn tcp_due(&self) -> Option<Instant> {
-        let has_path = matches!(
-            self.ice,
-            IceConnectionState::Connected
-                | IceConnectionState::Completed
-                | IceConnectionState::Closed
-        );
-        let is_new = |addr: &SocketAddr| !self.tcp.from.contains(&addr.ip());
-        if has_path || !self.bound.iter().any(is_new) {
-            return None;
-        }
-        self.tcp.offered.map(|offered| offered + TCP_AFTER)
-    }
-
-    /// Lets the core try TCP from every local address, if it is time.
-    pub(super) fn try_tcp(&mut self, now: Instant) {
-        if self.tcp_due().is_none_or(|due| now < due) {
-            return;
-        }
-        for addr in &self.bound {
-            let ip = addr.ip();
-            if self.tcp.from.contains(&ip) {
-                continue;
-            }
-            // The peer learns of it by the connection, so it need not be told.
-            let line = tcp_candidate(ip, self.tcp.from.len());
-            if let Err(error) = self.core.add_local_candidate(&line) {
-                log::debug!("TCP can't be tried from {ip}: {error}");
-            }
-            self.tcp.from.push(ip);
+            self.tcp.offer(now);
         }
     }
 
     /// Binds a socket on each local address that has none yet; on loopback only for a peer there.
-    pub(super) fn gather(&mut self, remotes: impl IntoIterator<Item = IpAddr>) {
+    pub(super) fn gather(&mut self, now: Instant, remotes: impl IntoIterator<Item = IpAddr>) {
         if self.gathering == IceGatheringState::New {
             self.ask_servers();
             self.set_gathering(IceGatheringState::Gathering);
+            self.watch.begin(now);
         }
         if self.transports == IceTransportsType::Relay {
             return;
         }
-        let found = LocalAddresses::enumerate().unwrap_or_else(|error| {
+        let found = LocalAddresses::known(now, Duration::ZERO).unwrap_or_else(|error| {
             log::warn!("the local addresses are unknown, only loopback is used: {error}");
-            LocalAddresses::loopback()
+            Arc::default()
         });
-        for ip in found.with_loopback_for(remotes).iter() {
+        for ip in found.with_loopback_for(remotes) {
             if self.bound.iter().all(|addr| addr.ip() != ip) {
-                self.bind(ip);
+                self.bind(now, ip);
             }
         }
     }
 
-    /// Lets the driver ask the TURN servers that are not in use yet.
+    /// Lets the driver ask the servers that are not in use yet.
     pub(super) fn ask_servers(&mut self) {
         for server in &self.configured_servers {
             for url in &server.urls {
-                let Some(relay) = RelayServer::parse(url, &server.username, &server.password)
-                else {
-                    log::debug!("{url} is no TURN server that can be used");
-                    continue;
-                };
-                if !self.servers.contains(&relay) {
-                    self.servers.push(relay.clone());
-                    self.new_servers.push(relay);
+                if let Some(stun) = StunServer::parse(url) {
+                    let is_wanted = self.transports != IceTransportsType::Relay;
+                    if is_wanted
+                        && !self.stun_servers.contains(&stun)
+                        && has_room(&self.stun_servers, url)
+                    {
+                        self.stun_servers.push(stun.clone());
+                        self.new_stun_servers.push(stun);
+                        self.lookups += 1;
+                    }
+                } else if let Some(relay) =
+                    RelayServer::parse(url, &server.username, &server.password)
+                {
+                    let is_known = self.relays.iter().any(|known| known.server == relay);
+                    if !is_known && has_room(&self.relays, url) {
+                        self.relays.push(Relay {
+                            server: relay.clone(),
+                            has_answered: false,
+                        });
+                        self.new_relays.push(relay);
+                    }
+                } else {
+                    log::debug!("{url} is no STUN or TURN server that can be used");
                 }
             }
         }
     }
 
-    /// Offers an address at a TURN server to the peer.
-    pub(super) fn add_relay(&mut self, relayed: SocketAddr) {
-        let line = relay_candidate(relayed, self.candidates.len());
-        if let Err(error) = self.core.add_local_candidate(&line) {
-            log::warn!("the relayed address {relayed} can't be used: {error}");
-            return;
+    /// Asks a STUN server whose name was looked up, or tells that it has no address.
+    pub(super) fn stun_server_found(
+        &mut self,
+        now: Instant,
+        server: &StunServer,
+        found: Result<Vec<SocketAddr>, String>,
+    ) {
+        self.lookups = self.lookups.saturating_sub(1);
+        match found {
+            Ok(addresses) => {
+                // One of each family: they are the same server.
+                let v4 = addresses.iter().find(|address| address.is_ipv4());
+                let v6 = addresses.iter().find(|address| address.is_ipv6());
+                for &address in v4.into_iter().chain(v6) {
+                    let url = server.url();
+                    let known = KnownServer { url, address };
+                    self.stun.add_server(now, known, &self.bound);
+                }
+            }
+            Err(reason) => self.report_error(String::new(), 0, server.url(), NOT_REACHED, reason),
         }
-        self.candidates.push(line);
+        self.report_candidates();
+    }
+
+    /// Takes what came of a question to a STUN server.
+    pub(super) fn take_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Seen { base, seen } => {
+                // The core is not told: its checks from the socket are those from the address outside.
+                let tells_base = self.transports == IceTransportsType::All;
+                self.candidates.add_reflexive(seen, base, tells_base);
+            }
+            Outcome::Failed {
+                base,
+                url,
+                code,
+                reason,
+            } => {
+                // An SFU sees the address by itself, so this is no warning.
+                log::debug!("{url} says nothing about {base}: {reason}");
+                let code = code.map_or(NOT_REACHED, i32::from);
+                self.report_error(base.ip().to_string(), base.port(), url, code, reason);
+            }
+        }
+        self.report_candidates();
+    }
+
+    /// Offers an address at a TURN server to the peer.
+    pub(super) fn add_relay(&mut self, server: usize, relayed: SocketAddr, local: IpAddr) {
+        let Some(relay) = self.relays.get_mut(server) else {
+            return;
+        };
+        relay.has_answered = true;
+        let transport = relay.server.transport;
+        let candidate = self.candidates.add_relayed(relayed, local, transport);
+        if let Err(error) = self.core.add_local_candidate(&candidate.line) {
+            log::warn!("the relayed address {relayed} can't be used: {error}");
+            self.candidates.forget(|known| known.address == relayed);
+        }
         self.report_candidates();
     }
 
     /// Tells the user that a TURN server is of no use for now.
-    pub(super) fn relay_failed(&mut self, url: String, error_text: String) {
-        log::warn!("{url} gives no relayed address: {error_text}");
-        self.events
-            .push_back(Event::CandidateError(IceCandidateError {
-                address: String::new(),
-                port: 0,
-                url,
-                error_code: NOT_REACHED,
-                error_text,
-            }));
+    pub(super) fn relay_failed(
+        &mut self,
+        server: usize,
+        relayed: Option<SocketAddr>,
+        reason: String,
+    ) {
+        let Some(relay) = self.relays.get_mut(server) else {
+            return;
+        };
+        relay.has_answered = true;
+        let url = relay.server.url();
+        log::warn!("{url} gives no relayed address: {reason}");
+        self.candidates
+            .forget(|known| known.kind == Kind::Relayed && Some(known.address) == relayed);
+        self.report_error(String::new(), 0, url, NOT_REACHED, reason);
+        self.report_candidates();
     }
 
-    fn bind(&mut self, ip: IpAddr) {
-        let added = BoundSocket::bind(ip)
-            .map_err(|error| error.to_string())
-            .and_then(|socket| {
-                let line = host_candidate(socket.addr, self.bound.len());
-                self.core
-                    .add_local_candidate(&line)
-                    .map_err(|error| error.to_string())?;
-                Ok((socket, line))
-            });
+    /// Begins to look for candidates anew, for another path: what is no more is left out, and the peer is told everything.
+    pub(super) fn restart_gathering(&mut self, now: Instant) {
+        self.watch.restart(now);
+        self.tcp.restart();
+        self.forget_absent(now);
+        self.candidates.restart();
+        self.stun.restart(now, &self.bound);
+        self.set_gathering(IceGatheringState::Gathering);
+    }
+
+    /// Gives the core the candidates again that a restart took from it.
+    pub(super) fn refill_core(&mut self) {
+        for candidate in self.candidates.iter() {
+            // A reflexive one is the same as its socket to the core.
+            if candidate.kind != Kind::Reflexive
+                && let Err(error) = self.core.add_local_candidate(&candidate.line)
+            {
+                log::debug!("{} can't be used: {error}", candidate.address);
+            }
+        }
+    }
+
+    /// Forgets sockets, candidates and connections of an address that is no more.
+    pub(super) fn forget_address(&mut self, gone: IpAddr) {
+        for addr in self.bound.extract_if(.., |addr| addr.ip() == gone) {
+            self.stun.forget_socket(addr);
+        }
+        self.candidates.forget(|candidate| candidate.base == gone);
+        self.tcp.forget(gone);
+        self.gone.push(gone);
+    }
+
+    fn bind(&mut self, now: Instant, ip: IpAddr) {
+        let bound = BoundSocket::bind(ip).map_err(|error| error.to_string());
+        let added = bound.and_then(|socket| {
+            let candidate = self.candidates.add_host(socket.addr);
+            let added = self.core.add_local_candidate(&candidate.line);
+            added.map(|()| socket).map_err(|error| error.to_string())
+        });
         match added {
-            Ok((socket, line)) => {
+            Ok(socket) => {
+                self.stun.add_socket(now, socket.addr);
                 self.bound.push(socket.addr);
                 self.new_sockets.push(socket);
-                self.candidates.push(line);
             }
-            Err(error_text) => self
-                .events
-                .push_back(Event::CandidateError(IceCandidateError {
-                    address: ip.to_string(),
-                    port: 0,
-                    url: String::new(),
-                    error_code: NOT_REACHED,
-                    error_text,
-                })),
+            Err(reason) => {
+                self.candidates
+                    .forget(|known| known.kind == Kind::Host && known.base == ip);
+                self.report_error(ip.to_string(), 0, String::new(), NOT_REACHED, reason);
+            }
         }
     }
 
@@ -175,14 +233,14 @@ impl State {
             .into_iter()
             .next()
             .map_or_else(String::new, |s| s.mid);
-        for line in &self.candidates[self.candidates_reported..] {
-            if self.transports == IceTransportsType::All || !line.contains(sdp::HOST_TYPE) {
-                let candidate = IceCandidate::trusted(mid.clone(), 0, line.clone());
-                self.events.push_back(Event::Candidate(candidate));
-            }
+        for line in self.candidates.take_untold(self.transports) {
+            let candidate = IceCandidate::trusted(mid.clone(), 0, line);
+            self.events.push_back(Event::Candidate(candidate));
         }
-        self.candidates_reported = self.candidates.len();
-        if self.gathering_policy == ContinualGatheringPolicy::GatherOnce {
+        let is_asking = self.lookups > 0
+            || self.stun.is_waiting()
+            || self.relays.iter().any(|relay| !relay.has_answered);
+        if self.gathering_policy == ContinualGatheringPolicy::GatherOnce && !is_asking {
             self.set_gathering(IceGatheringState::Complete);
         }
     }
@@ -202,6 +260,24 @@ impl State {
         Ok(())
     }
 
+    fn report_error(
+        &mut self,
+        address: String,
+        port: u16,
+        url: String,
+        error_code: i32,
+        error_text: String,
+    ) {
+        self.events
+            .push_back(Event::CandidateError(IceCandidateError {
+                address,
+                port: port.into(),
+                url,
+                error_code,
+                error_text,
+            }));
+    }
+
     fn set_gathering(&mut self, gathering: IceGatheringState) {
         if self.gathering != gathering {
             self.gathering = gathering;
@@ -210,35 +286,10 @@ impl State {
     }
 }
 
-/// The line of a host candidate (RFC 8839, section 5.1); earlier ones are preferred.
-fn host_candidate(addr: SocketAddr, index: usize) -> String {
-    let local_preference = u32::from(u16::MAX).saturating_sub(index as u32);
-    let priority = (HOST_TYPE_PREFERENCE << 24) | (local_preference << 8) | 255;
-    let (ip, port) = (addr.ip(), addr.port());
-    format!(
-        "candidate:{} 1 udp {priority} {ip} {port} typ host",
-        index + 1
-    )
-}
-
-/// The line of an active TCP candidate: it has no port, since it is never connected to.
-fn tcp_candidate(ip: IpAddr, index: usize) -> String {
-    let local_preference = TCP_ACTIVE_PREFERENCE.saturating_sub(index as u32);
-    let priority = (TCP_TYPE_PREFERENCE << 24) | (local_preference << 8) | 255;
-    format!(
-        "candidate:tcp{} 1 tcp {priority} {ip} {ACTIVE_PORT} typ host tcptype active",
-        index + 1
-    )
-}
-
-/// The line of a relayed candidate. Its related address says nothing of ours, as in browsers.
-fn relay_candidate(relayed: SocketAddr, index: usize) -> String {
-    let local_preference = u32::from(u16::MAX).saturating_sub(index as u32);
-    let priority = (local_preference << 8) | 255;
-    let (ip, port) = (relayed.ip(), relayed.port());
-    let any = if ip.is_ipv4() { "0.0.0.0" } else { "::" };
-    format!(
-        "candidate:{} 1 udp {priority} {ip} {port} typ relay raddr {any} rport 0",
-        index + 1
-    )
+fn has_room<T>(servers: &[T], url: &str) -> bool {
+    let has_room = servers.len() < SERVERS_MAX;
+    if !has_room {
+        log::warn!("{url} is left out: {SERVERS_MAX} such servers are in use");
+    }
+    has_room
 }

@@ -5,18 +5,22 @@
 //! task delivers them in order after it is free.
 
 mod callback;
+mod candidates;
 mod channel;
 mod driver;
 mod event;
 mod gathering;
 mod negotiation;
+mod paths;
 mod receiving;
+mod reflexive;
 mod sending;
 mod statistics;
+mod tcp_paths;
 mod transceiver;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +30,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::RtcError;
 use crate::core::{Core, CoreError, Outputs};
 use crate::ice_candidate::IceCandidate;
-use crate::net::{BoundSocket, RelayServer, io_runtime};
+use crate::net::{BoundSocket, RelayServer, StunServer, io_runtime};
 use crate::peer_connection::{
     BitrateSettings, IceConnectionState, IceGatheringState, PeerConnectionState, SignalingState,
 };
@@ -35,12 +39,16 @@ use crate::peer_connection_factory::{
 };
 
 pub(crate) use callback::Callback;
+use candidates::LocalCandidates;
 pub(crate) use channel::Channel;
 use event::{Callbacks, Event};
-use gathering::TcpPaths;
+use gathering::Relay;
 use negotiation::Descriptions;
+use paths::PathWatch;
 use receiving::Routes;
+use reflexive::Reflexive;
 use sending::QueuedRtp;
+use tcp_paths::TcpPaths;
 use transceiver::Transceiver;
 pub(crate) use transceiver::TransceiverHandle;
 
@@ -68,17 +76,23 @@ struct State {
     routes: Routes,
     channels: HashMap<usize, Arc<Channel>>,
     descriptions: Descriptions,
-    /// The TURN servers that are used, and those of them that the driver has not asked yet.
-    servers: Vec<RelayServer>,
-    new_servers: Vec<RelayServer>,
     configured_servers: Vec<IceServer>,
+    /// The STUN servers that are used, those of them that the driver has not looked up yet, and how many it has not found.
+    stun_servers: Vec<StunServer>,
+    new_stun_servers: Vec<StunServer>,
+    lookups: usize,
+    stun: Reflexive,
+    /// The TURN servers that are used, and those of them that the driver has not asked yet.
+    relays: Vec<Relay>,
+    new_relays: Vec<RelayServer>,
     /// The addresses of all sockets, and those that the driver has not taken over yet.
     bound: Vec<SocketAddr>,
     new_sockets: Vec<BoundSocket>,
-    /// Local candidate lines, and how many of them have been reported.
-    candidates: Vec<String>,
-    candidates_reported: usize,
+    /// Addresses that are no more, whose sockets the driver has not closed yet.
+    gone: Vec<IpAddr>,
+    candidates: LocalCandidates,
     tcp: TcpPaths,
+    watch: PathWatch,
     negotiations_needed: u32,
     panic_reported: bool,
     events: VecDeque<Event>,
@@ -125,14 +139,19 @@ impl State {
             routes: Routes::default(),
             channels: HashMap::new(),
             descriptions: Descriptions::default(),
-            servers: Vec::new(),
-            new_servers: Vec::new(),
             configured_servers: config.ice_servers.clone(),
+            stun_servers: Vec::new(),
+            new_stun_servers: Vec::new(),
+            lookups: 0,
+            stun: Reflexive::default(),
+            relays: Vec::new(),
+            new_relays: Vec::new(),
             bound: Vec::new(),
             new_sockets: Vec::new(),
-            candidates: Vec::new(),
-            candidates_reported: 0,
+            gone: Vec::new(),
+            candidates: LocalCandidates::default(),
             tcp: TcpPaths::default(),
+            watch: PathWatch::default(),
             negotiations_needed: 0,
             panic_reported: false,
             events: VecDeque::new(),

@@ -7,7 +7,6 @@ use super::event::Event;
 use super::{Pc, State};
 use crate::RtcError;
 use crate::peer_connection::{OfferOptions, SignalingState};
-use crate::peer_connection_factory::IceTransportsType;
 use crate::rtp_transceiver::RtpTransceiverDirection;
 use crate::sdp;
 use crate::session_description::{SdpType, SessionDescription};
@@ -27,7 +26,13 @@ impl Descriptions {
     }
 
     pub fn has_remote(&self) -> bool {
-        self.pending_remote.is_some() || self.current_remote.is_some()
+        self.latest_remote().is_some()
+    }
+
+    fn latest_remote(&self) -> Option<&SessionDescription> {
+        self.pending_remote
+            .as_ref()
+            .or(self.current_remote.as_ref())
     }
 
     fn apply_local(&mut self, desc: SessionDescription) {
@@ -55,8 +60,12 @@ impl Pc {
     pub fn create_offer(&self, options: &OfferOptions) -> Result<SessionDescription, RtcError> {
         self.change(|state| {
             state.ensure_open()?;
+            let now = Instant::now();
+            if options.ice_restart {
+                state.forget_absent(now);
+            }
             // Candidates that are known now travel in the offer and save a message each.
-            state.gather([]);
+            state.gather(now, []);
             let sdp = state.core.create_offer(options.ice_restart)?;
             Ok(state.created(sdp, SdpType::Offer))
         })
@@ -99,13 +108,9 @@ impl Pc {
 
 impl State {
     fn created(&self, sdp: String, sdp_type: SdpType) -> SessionDescription {
-        let sdp = match self.transports {
-            IceTransportsType::All => sdp,
-            IceTransportsType::NoHost | IceTransportsType::Relay => {
-                sdp::without_host_candidates(&sdp)
-            }
-        };
-        SessionDescription::trusted(sdp, sdp_type)
+        // The core knows neither which candidates may be told nor all that there are.
+        let candidates = self.candidates.tellable(self.transports);
+        SessionDescription::trusted(sdp::with_candidates(&sdp, candidates), sdp_type)
     }
 
     fn set_local(&mut self, desc: SessionDescription) -> Result<(), RtcError> {
@@ -123,7 +128,13 @@ impl State {
                 "the {sdp_type} is not the last one that was created: create it again and set that"
             )));
         }
-        self.core.set_local(Instant::now(), sdp_type)?;
+        let now = Instant::now();
+        let restarts = restarts_ice(self.descriptions.latest_local(), &desc);
+        self.core.set_local(now, sdp_type)?;
+        if restarts {
+            self.restart_gathering(now);
+            self.refill_core();
+        }
         self.adopt_mids()?;
         for section in sdp::sections(desc.sdp()) {
             let Some(index) = self.transceiver_by_mid(&section.mid) else {
@@ -148,14 +159,22 @@ impl State {
     fn set_remote(&mut self, pc: &Arc<Pc>, desc: SessionDescription) -> Result<(), RtcError> {
         self.ensure_open()?;
         let sdp_type = desc.sdp_type();
+        let now = Instant::now();
+        let restarts = restarts_ice(self.descriptions.latest_remote(), &desc);
+        if restarts {
+            self.restart_gathering(now);
+        }
         // Sockets before the description, so that the checks begin with it.
         let remote: Vec<_> = sdp::candidates(desc.sdp()).collect();
-        self.meet(Instant::now(), &remote);
+        self.meet(now, &remote);
         self.core
-            .set_remote(Instant::now(), sdp_type, desc.sdp())
+            .set_remote(now, sdp_type, desc.sdp())
             .map_err(|error| {
                 RtcError::invalid_sdp(format!("the remote {sdp_type} can't be applied: {error}"))
             })?;
+        if restarts {
+            self.refill_core();
+        }
         self.adopt_mids()?;
         for section in sdp::sections(desc.sdp()) {
             self.apply_remote_section(pc, &section, sdp_type);
@@ -171,4 +190,10 @@ impl State {
         let state: SignalingState = self.core.signaling_state();
         self.events.push_back(Event::Signaling(state));
     }
+}
+
+/// Whether an offer asks for a new path: it does so by other credentials than those of the description before it.
+fn restarts_ice(before: Option<&SessionDescription>, offer: &SessionDescription) -> bool {
+    offer.sdp_type() == SdpType::Offer
+        && before.is_some_and(|before| sdp::ice_ufrag(before.sdp()) != sdp::ice_ufrag(offer.sdp()))
 }
