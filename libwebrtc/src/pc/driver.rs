@@ -17,7 +17,7 @@ use crate::core::{CoreError, CoreEvent, Packet, is_binding_success};
 use crate::net::{
     BoundSocket, FromRelay, RelayServer, Relays, Sockets, Streams, StunServer, look_up,
 };
-use crate::peer_connection::IceConnectionState;
+use crate::peer_connection::{IceConnectionState, PeerConnectionState};
 
 /// Datagrams taken in one turn, so that a flood cannot hold up timers and events.
 const DATAGRAMS_PER_TURN_MAX: usize = 32;
@@ -146,6 +146,7 @@ impl Pc {
             state.tcp_due(),
             state.stun.next_timeout(),
             state.watch.next_look(),
+            state.handshake.next_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -181,6 +182,9 @@ impl State {
                 .filter_map(|rtp| self.routes.route(rtp)),
         );
         drained?;
+        self.handshake.note(now, &self.outputs.packets);
+        self.handshake
+            .handle_timeout(now, &mut self.outputs.packets);
         if self.watch.is_lost() {
             self.outputs.packets.clear();
         }
@@ -223,6 +227,7 @@ impl State {
         if !self.descriptions.has_remote() {
             return;
         }
+        self.handshake.heard(now, &data);
         let is_answer = is_binding_success(&data);
         match self.core.handle_datagram(now, local, peer, tcp, data) {
             Ok(()) if is_answer => self.watch.answered(now),
@@ -235,7 +240,12 @@ impl State {
         match event {
             // The path that this is about was given up.
             CoreEvent::ConnectionState(_) | CoreEvent::IceState(_) if self.watch.is_lost() => {}
-            CoreEvent::ConnectionState(state) => self.set_connection(state),
+            CoreEvent::ConnectionState(state) => {
+                if state == PeerConnectionState::Connected {
+                    self.handshake.done();
+                }
+                self.set_connection(state);
+            }
             CoreEvent::IceState(state) => {
                 if state == IceConnectionState::Connected {
                     self.watch.found(Instant::now());

@@ -10,6 +10,7 @@ mod channel;
 mod driver;
 mod event;
 mod gathering;
+mod handshake;
 mod negotiation;
 mod paths;
 mod receiving;
@@ -43,6 +44,7 @@ use candidates::LocalCandidates;
 pub(crate) use channel::Channel;
 use event::{Callbacks, Event};
 use gathering::Relay;
+use handshake::Handshake;
 use negotiation::Descriptions;
 use paths::PathWatch;
 use receiving::Routes;
@@ -93,6 +95,7 @@ struct State {
     candidates: LocalCandidates,
     tcp: TcpPaths,
     watch: PathWatch,
+    handshake: Handshake,
     negotiations_needed: u32,
     panic_reported: bool,
     events: VecDeque<Event>,
@@ -152,6 +155,7 @@ impl State {
             candidates: LocalCandidates::default(),
             tcp: TcpPaths::default(),
             watch: PathWatch::default(),
+            handshake: Handshake::default(),
             negotiations_needed: 0,
             panic_reported: false,
             events: VecDeque::new(),
