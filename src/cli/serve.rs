@@ -140,6 +140,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let env = &source.env;
     let key = config.livekit_key(env)?;
+    livekit::webrtc::use_interfaces(config.livekit.interfaces.clone());
     let mut signals = Signals::listen()?;
     let health = Health::new(timeline.clone());
     let manager = Manager::find();

@@ -66,6 +66,9 @@ pub struct LiveKit {
     pub key_file: Option<PathBuf>,
     /// The name under which LiveKit dispatches jobs to Viva; empty takes every room (automatic dispatch).
     pub agent_name: String,
+    /// The interfaces of this machine over which media may go, by name, of which the end may be `*`; all that lead out of
+    /// the machine if there are none.
+    pub interfaces: Vec<String>,
 }
 
 impl Default for LiveKit {
@@ -74,6 +77,7 @@ impl Default for LiveKit {
             url: "ws://127.0.0.1:7880".into(),
             key_file: None,
             agent_name: String::new(),
+            interfaces: Vec::new(),
         }
     }
 }
