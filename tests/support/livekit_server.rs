@@ -97,10 +97,11 @@ impl LiveKitServer {
         } else {
             format!("\"127.0.0.1\", \"{address}\"")
         };
+        // No client is to ask the public STUN servers that are named otherwise.
         let config = format!(
             "port: {port}\nbind_addresses: [{bound}]\n\
              rtc:\n  node_ip: {address}\n  tcp_port: {rtc_tcp}\n  udp_port: {rtc_udp}\n  use_external_ip: false\n  \
-             interfaces:\n    includes: [{interface}]\n  enable_loopback_candidate: {is_loopback}\n{rtc}\
+             stun_servers: [\"127.0.0.1:{rtc_udp}\"]\n  interfaces:\n    includes: [{interface}]\n  enable_loopback_candidate: {is_loopback}\n{rtc}\
              keys:\n  {key}: {secret}\nlogging:\n  level: debug\n"
         );
         std::fs::write(directory.path().join("livekit.yaml"), config)

@@ -30,8 +30,9 @@ impl LiveKitServer {
         let key = "viva-demo".to_owned();
         let secret = random_hex()?;
         let config = directory.join("livekit.yaml");
+        // The demo is of this machine alone: nobody asks the public STUN servers that LiveKit would name.
         let text = format!(
-            "port: {http}\nbind_addresses: [127.0.0.1]\nrtc:\n  node_ip: 127.0.0.1\n  udp_port: {udp}\n  tcp_port: {tcp}\n  use_external_ip: false\n  interfaces:\n    includes: [lo]\n  enable_loopback_candidate: true\nkeys:\n  {key}: {secret}\nlogging:\n  level: info\n"
+            "port: {http}\nbind_addresses: [127.0.0.1]\nrtc:\n  node_ip: 127.0.0.1\n  udp_port: {udp}\n  tcp_port: {tcp}\n  use_external_ip: false\n  stun_servers: [\"127.0.0.1:{udp}\"]\n  interfaces:\n    includes: [lo]\n  enable_loopback_candidate: true\nkeys:\n  {key}: {secret}\nlogging:\n  level: info\n"
         );
         write_private(&config, &text)
             .with_context(|| format!("cannot write {}", config.display()))?;
