@@ -185,6 +185,9 @@ impl State {
         self.handshake.note(now, &self.outputs.packets);
         self.handshake
             .handle_timeout(now, &mut self.outputs.packets);
+        if self.handshake.has_failed(now) {
+            self.fail_handshake();
+        }
         if self.watch.is_lost() {
             self.outputs.packets.clear();
         }

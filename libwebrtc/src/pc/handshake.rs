@@ -1,8 +1,11 @@
-//! Repeats what was said of a DTLS handshake that does not come to its end.
+//! Repeats what was said of a DTLS handshake that does not come to its end, and gives it up after a while.
 //!
 //! The stack (`rtc-dtls` 0.21.1) stops its timer when a part of the peer's flight arrives, or an old one again, and then waits
 //! for the rest for ever: on a path that loses 5 % one handshake in five never ended. The same datagrams again mend that,
 //! since the peer takes those that it lacks and drops the others as replayed.
+//!
+//! Nor does the stack say that a handshake has failed: that the peer's certificate is not the one whose fingerprint was told, or that
+//! it has no cipher suite of ours.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,6 +20,8 @@ const REPEAT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_AFTER: Duration = Duration::from_millis(100);
 /// Such answers, so that nobody can make this side send without end.
 const ANSWERS_MAX: u32 = 20;
+/// From the first datagram to the last; five repeats at least.
+const LIMIT: Duration = Duration::from_secs(15);
 /// Datagrams that are kept: the last flight is among them, and the one before it.
 const KEPT_MAX: usize = 16;
 /// The records of a handshake (RFC 6347, section 4.3.1): change of cipher, handshake.
@@ -26,6 +31,7 @@ const RECORDS: [u8; 2] = [20, 22];
 #[derive(Default)]
 pub(super) struct Handshake {
     kept: VecDeque<Packet>,
+    begun: Option<Instant>,
     due: Option<Instant>,
     repeats: u32,
     answers: u32,
@@ -40,6 +46,7 @@ impl Handshake {
                 self.kept.pop_front();
             }
             self.kept.push_back(again(packet));
+            self.begun.get_or_insert(now);
             if !self.is_done {
                 self.repeats = 0;
                 self.due = Some(now + REPEAT_AFTER);
@@ -61,8 +68,18 @@ impl Handshake {
         }
     }
 
+    /// Whether it has not come to its end in time.
+    pub fn has_failed(&self, now: Instant) -> bool {
+        self.limit().is_some_and(|limit| now >= limit)
+    }
+
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.due
+        self.due.into_iter().chain(self.limit()).min()
+    }
+
+    fn limit(&self) -> Option<Instant> {
+        let begun = self.begun.filter(|_| !self.is_done)?;
+        Some(begun + LIMIT)
     }
 
     /// Says it again, if it is time.
@@ -120,6 +137,18 @@ mod tests {
         assert_eq!(pauses, [1200, 2400, 4800, 5000]);
         handshake.done();
         assert_eq!(handshake.next_timeout(), None);
+    }
+
+    #[test]
+    fn one_that_comes_to_no_end_has_failed_after_a_while() {
+        let (begin, mut handshake) = (Instant::now(), Handshake::default());
+        assert!(!handshake.has_failed(begin + LIMIT * 2), "it has not begun");
+        handshake.note(begin, &[packet(22)]);
+        handshake.note(begin + LIMIT / 2, &[packet(22)]);
+        assert!(!handshake.has_failed(begin + LIMIT - REPEAT_AFTER));
+        assert!(handshake.has_failed(begin + LIMIT));
+        handshake.done();
+        assert!(!handshake.has_failed(begin + LIMIT));
     }
 
     #[test]

@@ -199,6 +199,17 @@ impl State {
         }
     }
 
+    /// Ends a connection whose ends did not agree on keys.
+    fn fail_handshake(&mut self) {
+        self.handshake.done();
+        log::warn!(
+            "a peer was reached, and no keys were agreed on with it: its certificate is not the one that its description \
+             names, or it has no cipher suite of ours, or it says nothing"
+        );
+        self.end_media_and_channels();
+        self.set_connection(PeerConnectionState::Failed);
+    }
+
     /// Ends a connection whose protocol stack panicked.
     fn fail(&mut self, error: &CoreError) {
         if std::mem::replace(&mut self.panic_reported, true) {

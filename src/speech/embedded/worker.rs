@@ -123,7 +123,6 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
 }
 
 impl<I: Send + 'static, O: Send + 'static> Thread<I, O> {
-    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
     fn start(
         name: &'static str,
         body: Arc<Body<I, O>>,
