@@ -22,8 +22,13 @@ pub fn record(
 
 /// A talker in sentences of 2 s and pauses of 0.5 s.
 pub fn talk(seconds: u32) -> Vec<Sent> {
+    talk_of(8, seconds)
+}
+
+/// The same with a voice of so many harmonics.
+pub fn talk_of(harmonics: u32, seconds: u32) -> Vec<Sent> {
     let tone = Tone {
-        harmonics: 8,
+        harmonics,
         ..Tone::new(150.0, 48_000, 1)
     };
     let on = Arc::clone(&tone.on);

@@ -20,7 +20,7 @@ const RANGE_DB: f64 = 40.0;
 const BETA_DB: f64 = -15.0;
 /// The signals are aligned anew for each piece of this length, within this distance, since a
 /// receiver may change its delay.
-const PIECE: usize = 3 * RATE_HZ as usize;
+const PIECE: usize = RATE_HZ as usize;
 const SHIFT_MAX: usize = RATE_HZ as usize / 5;
 
 type Spectrum = [f64; BANDS];
