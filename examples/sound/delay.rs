@@ -73,18 +73,19 @@ async fn measure(server: &LiveKitServer, way: Way, seconds: u64) -> Result<Vec<D
     let source = NativeAudioSource::new(AudioSourceOptions::default(), RATE_HZ, 1, QUEUE_MS);
     let (begun, made) = channel();
     let clicks = Clicks { at: 0, begun };
+    let track =
+        LocalAudioTrack::create_audio_track("clicks", RtcAudioSource::Native(source.clone()));
+    speaker
+        .local_participant()
+        .publish_track(LocalTrack::Audio(track), TrackPublishOptions::default())
+        .await?;
     let feeding = match way {
         Way::Pull => {
             source.set_pull(Box::new(clicks));
             None
         }
-        Way::Capture => Some(tokio::spawn(feed(source.clone(), clicks))),
+        Way::Capture => Some(tokio::spawn(feed(source, clicks))),
     };
-    let track = LocalAudioTrack::create_audio_track("clicks", RtcAudioSource::Native(source));
-    speaker
-        .local_participant()
-        .publish_track(LocalTrack::Audio(track), TrackPublishOptions::default())
-        .await?;
     let track = timeout(PATIENCE, async {
         loop {
             if let RoomEvent::TrackSubscribed {
@@ -114,7 +115,8 @@ async fn measure(server: &LiveKitServer, way: Way, seconds: u64) -> Result<Vec<D
 /// Hands sound over as an application does that has a clock of its own.
 async fn feed(source: NativeAudioSource, mut clicks: Clicks) {
     let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    // Beats that are missed for want of a processor are not made up for: that would fill the queue for good.
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         beat.tick().await;
         let mut samples = [0; RATE_HZ as usize / 100];
