@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use livekit::webrtc::audio::clock_stats;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +11,7 @@ use crate::boot::components;
 use crate::health::vitals::{Heart, Progress, Sign, Still};
 use crate::health::{Condition, Health, Need, metrics};
 use crate::journal::{self, Journal};
+use crate::spawn::supervised;
 use crate::voice::vad::VadEngine;
 
 /// Between two beats of the runtime; how late one comes is the event loop's lag.
@@ -17,7 +19,7 @@ const BEAT: Duration = Duration::from_millis(100);
 /// Between two looks at parts that may have failed without having stopped.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Everything that the watchdog looks at. What waits for LiveKit or a provider is not in it.
+/// Everything that the watchdog looks at. What waits for LiveKit or a provider is not in it. Called on the runtime.
 pub(super) fn signs(
     runtime: &Heart,
     journal: &Journal,
@@ -26,8 +28,12 @@ pub(super) fn signs(
     told_to_end: CancellationToken,
 ) -> Vec<Sign> {
     let (journal, vad) = (journal.clone(), vad.clone());
+    let (heart, mut nudge) = (runtime.clone(), Nudge::new());
     vec![
-        runtime.sign("runtime"),
+        Sign::counted("runtime", move || {
+            nudge.give();
+            Progress::At(heart.beats())
+        }),
         Sign::counted("audio clock", || {
             let clock = clock_stats();
             if clock.tracks == 0 {
@@ -49,6 +55,30 @@ pub(super) fn signs(
             }
         }),
     ]
+}
+
+/// Wakes one of the runtime's threads from outside. One of them waits for sockets and timers, and the others wait for it: when a
+/// task holds that one, nobody takes its place until somebody is woken.
+struct Nudge {
+    runtime: Handle,
+    given: Option<JoinHandle<()>>,
+}
+
+impl Nudge {
+    fn new() -> Self {
+        Self {
+            runtime: Handle::current(),
+            given: None,
+        }
+    }
+
+    /// At every look of the watchdog, so that nothing stands still for longer. One that nobody has taken is enough.
+    fn give(&mut self) {
+        if self.given.as_ref().is_none_or(JoinHandle::is_finished) {
+            let _on_it = self.runtime.enter();
+            self.given = Some(supervised("nudge", async {}));
+        }
+    }
 }
 
 /// Beats the runtime's heart until `end`, and counts how late each beat was.
