@@ -174,6 +174,10 @@ fn interviews_go_on_while_nobody_reads_the_log_and_the_end_is_read_again() {
 fn the_service_ends_although_nobody_reads_its_log() {
     let server = LiveKitServer::start();
     let mut piped = Piped::start(&server);
+    piped.service.wait_until_registered();
+    // A room makes more lines than a service that waits.
+    let mut candidate = Follower::join(&server, "interview-unread");
+    candidate.wait_for_voice();
     piped.wait_until_lines_are_lost();
     piped.service.signal("TERM");
     assert!(piped.service.wait_for_end().success());

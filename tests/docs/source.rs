@@ -288,7 +288,8 @@ fn constants_of(path: &str, text: &str) -> Vec<Constant> {
     let lines: Vec<_> = text.lines().collect();
     let starts = |line: &str| {
         let line = line.strip_prefix("pub").map_or(line, |rest| {
-            rest.trim_start_matches(|c| c != ' ').trim_start()
+            let scope = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+            scope.map_or(rest, |(_, rest)| rest).trim_start()
         });
         line.strip_prefix("const ").map(str::to_owned)
     };
