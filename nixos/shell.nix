@@ -8,9 +8,11 @@
   cmake,
   coturn,
   espeak-ng,
+  iproute2,
   litestream,
   livekit,
   llama-cpp,
+  nftables,
   pkg-config,
   postgresql,
   rustc,
@@ -41,8 +43,10 @@ mkShell {
     cmake
     coturn
     espeak-ng
+    iproute2
     litestream
     livekit
+    nftables
     pkg-config
     postgresql
     pythonClient
