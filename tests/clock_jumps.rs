@@ -118,11 +118,7 @@ fn an_interview_goes_on_at_its_pace_while_the_clocks_jump() {
     assert!(lasted < Duration::from_secs(120), "{report:#}");
     let (whole, said, error) = service.run(&["journal", "check"]);
     assert!(whole, "{said}{error}");
-    assert!(
-        !service.log().contains("this process stood still"),
-        "{}",
-        service.log()
-    );
+    assert!(!service.log().contains("stood still"), "{}", service.log());
 }
 
 #[test]
