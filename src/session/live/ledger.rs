@@ -69,6 +69,7 @@ impl<L: Ledger> Session<L> {
 
     /// Decides and writes down; what follows from it is left to whoever takes the interview up.
     pub(super) async fn write(&mut self, input: Input) -> Result<Vec<Recorded>, JournalError> {
+        self.comes_round();
         let events = decide(&self.state, self.now(), input);
         if events.is_empty() {
             return Ok(events);

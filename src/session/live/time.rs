@@ -34,6 +34,7 @@ impl<L: Ledger> Session<L> {
         if awaiting.is_some_and(|(_, until)| *until <= Instant::now()) {
             return self.greet().await;
         }
+        self.comes_round();
         self.ticked = Some(Instant::now());
         let quiet = if self.in_turn || self.words_pending > 0 {
             Duration::ZERO
@@ -86,7 +87,8 @@ impl<L: Ledger> Session<L> {
             .fold(tick, Instant::min)
     }
 
-    /// The loop comes round. What the candidate could neither hear nor answer is not taken from their time.
+    /// The loop comes round, or asks for the time: whatever wakes it first after a pause must not take the pause for time. What the
+    /// candidate could neither hear nor answer is not taken from theirs.
     pub(super) fn comes_round(&mut self) {
         let now = Instant::now();
         let gap = now.saturating_duration_since(std::mem::replace(&mut self.rounded, now));
