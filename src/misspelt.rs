@@ -15,11 +15,16 @@ pub fn explain(message: &str) -> (String, Option<String>) {
             .trim()
             .replace("expected i64", "expected a whole number")
             .replace("expected u32", "expected a whole number, not negative")
-            .replace("expected path string", "expected a path");
-        let help = plain
-            .ends_with("map, expected a sequence")
-            .then(|| "write it in double brackets, [[…]]: there may be several".to_owned());
-        return (plain, help);
+            .replace("expected path string", "expected a path")
+            .replace("expected a sequence", "expected a list");
+        let help = if plain.ends_with("map, expected a list") {
+            Some("write it in double brackets, [[…]]: there may be several")
+        } else if plain.ends_with("expected a list") {
+            Some(r#"write it in brackets, each text in quotes: ["one", "two"]"#)
+        } else {
+            None
+        };
+        return (plain, help.map(str::to_owned));
     };
     let unknown = quoted.next().unwrap_or_default();
     let known: Vec<&str> = quoted.collect();

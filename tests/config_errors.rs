@@ -122,6 +122,27 @@ fn a_mistake_in_the_environment_is_blamed_on_its_variable() {
 }
 
 #[test]
+fn a_list_in_the_environment_is_written_as_in_the_file() {
+    let interfaces = |value| {
+        let env = Environment::of([("VIVA_LIVEKIT__INTERFACES", value)]);
+        Config::load(None, &env).map(|config| config.livekit.interfaces)
+    };
+    assert_eq!(
+        interfaces(r#"["eth0", "wg*"]"#).expect("a list"),
+        ["eth0", "wg*"]
+    );
+    assert_eq!(interfaces("[]").expect("a list"), [""; 0]);
+    let shown: Vec<String> = ["eth0", "[eth0]", "[\"eth0\"]\nsecrets = 1"]
+        .map(|value| interfaces(value).expect_err("no list").to_string())
+        .into();
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    VIVA_LIVEKIT__INTERFACES: livekit.interfaces: invalid type: string "eth0", expected a list; write it in brackets, each text in quotes: ["one", "two"]
+    VIVA_LIVEKIT__INTERFACES: livekit.interfaces: invalid type: string "[eth0]", expected a list; write it in brackets, each text in quotes: ["one", "two"]
+    VIVA_LIVEKIT__INTERFACES: livekit.interfaces: invalid type: string "[\"eth0\"]\nsecrets = 1", expected a list; write it in brackets, each text in quotes: ["one", "two"]
+    "#);
+}
+
+#[test]
 fn models_are_where_the_environment_says() {
     let env = Environment::of([("VIVA_MODELS_DIR", "/srv/models")]);
     let config = Config::load(None, &env).expect("settings");

@@ -89,8 +89,14 @@ pub(super) fn overlays(env: &Environment) -> Vec<Overlay> {
     found
 }
 
-/// A number or a truth value where the text reads as one, else the text.
+/// A number, a truth value or a list (as in the file: `["eth0", "wg*"]`) where the text reads as one, else the text.
 fn typed(text: &str) -> toml::Value {
+    if text.starts_with('[') {
+        // What is no list after all, such as an address of IPv6, is a text; where a list belongs, the reader says so.
+        return text
+            .parse()
+            .unwrap_or_else(|_| toml::Value::String(text.to_owned()));
+    }
     if let Ok(n) = text.parse::<i64>() {
         return toml::Value::Integer(n);
     }
