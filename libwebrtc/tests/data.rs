@@ -5,9 +5,11 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use common::{connected, messages, negotiate, open, peer, within};
 use libwebrtc::prelude::*;
+use tokio::sync::mpsc::unbounded_channel;
 
 #[tokio::test]
 async fn bytes_and_text_arrive_in_order() {
@@ -39,6 +41,47 @@ async fn bytes_and_text_arrive_in_order() {
         sending.send(&[0xff], false),
         Err(DataChannelError::Utf8(_))
     ));
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_held_up_for_a_moment_misses_nothing() {
+    /// As many as there may be in the receiver's socket, whatever the system's limits are.
+    const MESSAGES: u32 = 160;
+    /// By then the sender has learnt to send dozens at once.
+    const HELD_UP_AT: u32 = 80;
+    let (mut a, mut b) = (peer(), peer());
+    let once = DataChannelInit {
+        ordered: false,
+        max_retransmits: Some(0),
+        ..DataChannelInit::default()
+    };
+    let sending = a.pc.create_data_channel("once", once).unwrap();
+    negotiate(&a, &b).await;
+    connected(&mut a, &mut b).await;
+    open(&sending).await;
+    let receiving = within("the channel's arrival", b.channels.recv())
+        .await
+        .unwrap();
+
+    let (tx, mut received) = unbounded_channel();
+    receiving.on_message(Some(Box::new(move |buffer| {
+        let number = u32::from_be_bytes(*buffer.data.first_chunk().unwrap());
+        if number == HELD_UP_AT {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let _ = tx.send(number);
+    })));
+    let mut message = [0; 1_000];
+    for number in 0..MESSAGES {
+        message[..4].copy_from_slice(&number.to_be_bytes());
+        sending.send(&message, true).unwrap();
+    }
+    let mut arrived = Vec::new();
+    while arrived.len() < MESSAGES as usize {
+        arrived.push(within("each of them", received.recv()).await.unwrap());
+    }
+    arrived.sort_unstable();
+    assert!((0..MESSAGES).eq(arrived));
 }
 
 #[tokio::test]

@@ -21,5 +21,5 @@ pub(crate) use relays::{FromRelay, Relays};
 pub(crate) use runtime::io_runtime;
 pub use runtime::io_tasks;
 pub(crate) use server_url::{RelayServer, RelayTransport, StunServer};
-pub(crate) use sockets::{BoundSocket, Sockets};
-pub(crate) use streams::{ACTIVE_PORT, Streams};
+pub(crate) use sockets::{BoundSocket, Received, Sockets};
+pub(crate) use streams::{ACTIVE_PORT, Incoming, Streams};

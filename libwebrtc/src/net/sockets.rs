@@ -14,6 +14,10 @@ use crate::core::Packet;
 /// The largest datagram that is read whole: above any path MTU that WebRTC uses.
 const DATAGRAM_BYTES_MAX: usize = 2048;
 
+/// What the system is asked to keep of datagrams that wait: a window of a data channel, so that a burst at the speed of
+/// a local network is not lost to a turn of the I/O threads. It gives less where its limit (`net.core.rmem_max`) is lower.
+const WAITING_BYTES: usize = 1 << 20;
+
 /// A socket bound by whoever negotiates, before the driver takes it over.
 #[derive(Debug)]
 pub(crate) struct BoundSocket {
@@ -29,6 +33,7 @@ impl BoundSocket {
     pub fn bind(ip: IpAddr) -> io::Result<Self> {
         let socket = StdUdpSocket::bind((ip, 0))?;
         socket.set_nonblocking(true)?;
+        SockRef::from(&socket).set_recv_buffer_size(WAITING_BYTES)?;
         Ok(Self {
             addr: socket.local_addr()?,
             socket,

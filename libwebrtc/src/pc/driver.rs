@@ -15,7 +15,8 @@ use super::{Pc, State};
 use crate::audio::{RemoteAudio, RtpAudio};
 use crate::core::{CoreError, CoreEvent, Packet, is_binding_success};
 use crate::net::{
-    BoundSocket, FromRelay, RelayServer, Relays, Sockets, Streams, StunServer, look_up,
+    BoundSocket, FromRelay, Incoming, Received, RelayServer, Relays, Sockets, Streams, StunServer,
+    look_up,
 };
 use crate::peer_connection::{IceConnectionState, PeerConnectionState};
 
@@ -76,31 +77,28 @@ pub(super) async fn run(pc: Arc<Pc>, mut rtp_queued: mpsc::Receiver<QueuedRtp>) 
         tokio::select! {
             received = sockets.recv() => {
                 let mut state = pc.state.lock();
-                let mut received = Some(received);
-                for _ in 0..DATAGRAMS_PER_TURN_MAX {
-                    let Some(datagram) = received else { break };
-                    let data = BytesMut::from(sockets.data(datagram));
-                    state.take_datagram(datagram.local, datagram.peer, false, data);
-                    received = sockets.try_recv();
+                state.take_udp(received, sockets);
+                for _ in 1..DATAGRAMS_PER_TURN_MAX {
+                    let Some(received) = sockets.try_recv() else { break };
+                    state.take_udp(received, sockets);
                 }
             }
             Some(received) = streams.recv() => {
                 let mut state = pc.state.lock();
-                let mut received = Some(received);
-                for _ in 0..DATAGRAMS_PER_TURN_MAX {
-                    let Some(datagram) = received else { break };
-                    state.take_datagram(datagram.local, datagram.peer, true, datagram.data);
-                    received = streams.try_recv();
+                state.take_tcp(received);
+                for _ in 1..DATAGRAMS_PER_TURN_MAX {
+                    let Some(received) = streams.try_recv() else { break };
+                    state.take_tcp(received);
                 }
             }
             Some(report) = relays.recv() => {
                 let mut state = pc.state.lock();
-                let mut report = Some(report);
-                for _ in 0..DATAGRAMS_PER_TURN_MAX {
-                    let Some(said) = report else { break };
-                    relays.note(&said);
-                    state.take_report(said);
-                    report = relays.try_recv();
+                relays.note(&report);
+                state.take_report(report);
+                for _ in 1..DATAGRAMS_PER_TURN_MAX {
+                    let Some(report) = relays.try_recv() else { break };
+                    relays.note(&report);
+                    state.take_report(report);
                 }
             }
             Some(Ok((server, found))) = lookups.join_next() => {
@@ -217,6 +215,15 @@ impl State {
                 cause,
             } => self.relay_failed(server, relayed, cause),
         }
+    }
+
+    fn take_udp(&mut self, received: Received, sockets: &Sockets) {
+        let data = BytesMut::from(sockets.data(received));
+        self.take_datagram(received.local, received.peer, false, data);
+    }
+
+    fn take_tcp(&mut self, received: Incoming) {
+        self.take_datagram(received.local, received.peer, true, received.data);
     }
 
     fn take_datagram(&mut self, local: SocketAddr, peer: SocketAddr, tcp: bool, data: BytesMut) {
