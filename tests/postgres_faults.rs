@@ -332,6 +332,17 @@ async fn a_failover_to_a_standby_that_lagged_loses_nothing() {
     copying.stop().await;
 }
 
+fn refuse_the_first_interview(postgres: &Postgres) {
+    postgres.psql_in(
+        "viva",
+        "ALTER TABLE viva.events ADD CONSTRAINT no_i1 CHECK (interview_id <> 'i1')",
+    );
+}
+
+fn accept_it_again(postgres: &Postgres) {
+    postgres.psql_in("viva", "ALTER TABLE viva.events DROP CONSTRAINT no_i1");
+}
+
 #[tokio::test]
 async fn one_interview_that_can_t_be_stored_does_not_keep_the_others() {
     let (postgres, directory) = (Postgres::start(&[]), tempfile::tempdir().unwrap());
@@ -344,10 +355,7 @@ async fn one_interview_that_can_t_be_stored_does_not_keep_the_others() {
     copying
         .wait_until("the schema", |now| now.phase == viva::sync::Phase::Well)
         .await;
-    postgres.psql_in(
-        "viva",
-        "ALTER TABLE viva.events ADD CONSTRAINT no_i1 CHECK (interview_id <> 'i1')",
-    );
+    refuse_the_first_interview(&postgres);
     fill(&journal, 4, 20).await;
     let held = copying
         .wait_until("one held back", |now| {
@@ -368,7 +376,7 @@ async fn one_interview_that_can_t_be_stored_does_not_keep_the_others() {
     );
     copying.stop().await;
     // A start after the cause is gone copies it.
-    postgres.psql_in("viva", "ALTER TABLE viva.events DROP CONSTRAINT no_i1");
+    accept_it_again(&postgres);
     let copying = Copying::start(
         &config(directory.path(), &postgres.url()),
         &no_env(),
@@ -392,15 +400,12 @@ async fn what_is_held_back_is_tried_again_after_a_while() {
     copying
         .wait_until("the schema", |now| now.phase == viva::sync::Phase::Well)
         .await;
-    postgres.psql_in(
-        "viva",
-        "ALTER TABLE viva.events ADD CONSTRAINT no_i1 CHECK (interview_id <> 'i1')",
-    );
+    refuse_the_first_interview(&postgres);
     fill(&journal, 2, 20).await;
     copying
         .wait_until("one held back", |now| now.held_back == 1)
         .await;
-    postgres.psql_in("viva", "ALTER TABLE viva.events DROP CONSTRAINT no_i1");
+    accept_it_again(&postgres);
     copying.wait_until_done(directory.path()).await;
     assert_copied(&postgres, directory.path()).await;
     assert_eq!(copying.status.now().held_back, 0);

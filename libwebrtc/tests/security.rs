@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Peer, connected, negotiate, open, peer};
+use common::{Peer, candidates_until, connected, negotiate, negotiate_over, open, peer, reparsed};
 use libwebrtc::prelude::*;
 use libwebrtc::stats::RtcStats;
 
@@ -35,58 +35,31 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Hands over the candidates until one of the two has failed.
 async fn fails(a: &mut Peer, b: &mut Peer) {
-    let failure = async {
-        loop {
-            let states = [a.pc.connection_state(), b.pc.connection_state()];
-            assert!(
-                !states.contains(&PeerConnectionState::Connected),
-                "{states:?}"
-            );
-            if states.contains(&PeerConnectionState::Failed) {
-                return;
-            }
-            tokio::select! {
-                Some(candidate) = a.candidates.recv() => {
-                    b.pc.add_ice_candidate(candidate).await.unwrap();
-                }
-                Some(candidate) = b.candidates.recv() => {
-                    a.pc.add_ice_candidate(candidate).await.unwrap();
-                }
-                Some(_) = a.states.recv() => {}
-                Some(_) = b.states.recv() => {}
-            }
-        }
-    };
+    let failure = candidates_until(a, b, |states| {
+        assert!(
+            !states.contains(&PeerConnectionState::Connected),
+            "{states:?}"
+        );
+        states.contains(&PeerConnectionState::Failed)
+    });
     tokio::time::timeout(LIMIT, failure)
         .await
         .expect("it fails in time");
 }
 
-/// Offer and answer, each as it is or with another fingerprint.
-async fn meet(a: &Peer, b: &Peer, offer_is_forged: bool) {
-    let forged_if = |forged: bool, description: &SessionDescription| {
-        if forged {
-            with_another_fingerprint(description)
-        } else {
-            SessionDescription::parse(&description.to_string(), description.sdp_type()).unwrap()
-        }
-    };
-    let offer = a.pc.create_offer(OfferOptions::default()).await.unwrap();
-    a.pc.set_local_description(offer.clone()).await.unwrap();
-    let told = forged_if(offer_is_forged, &offer);
-    b.pc.set_remote_description(told).await.unwrap();
-    let answer = b.pc.create_answer(AnswerOptions::default()).await.unwrap();
-    b.pc.set_local_description(answer.clone()).await.unwrap();
-    let told = forged_if(!offer_is_forged, &answer);
-    a.pc.set_remote_description(told).await.unwrap();
-}
-
-async fn a_forged_one_fails(offer_is_forged: bool) {
+async fn a_forged_one_fails(forged: SdpType) {
     let (mut a, mut b) = (peer(), peer());
     let _channel =
         a.pc.create_data_channel("x", DataChannelInit::default())
             .unwrap();
-    meet(&a, &b, offer_is_forged).await;
+    negotiate_over(&a, &b, |description| {
+        if description.sdp_type() == forged {
+            with_another_fingerprint(description)
+        } else {
+            reparsed(description)
+        }
+    })
+    .await;
     fails(&mut a, &mut b).await;
     a.pc.close();
     b.pc.close();
@@ -94,12 +67,12 @@ async fn a_forged_one_fails(offer_is_forged: bool) {
 
 #[tokio::test]
 async fn an_offer_with_the_fingerprint_of_another_certificate_never_connects() {
-    a_forged_one_fails(true).await;
+    a_forged_one_fails(SdpType::Offer).await;
 }
 
 #[tokio::test]
 async fn an_answer_with_the_fingerprint_of_another_certificate_never_connects() {
-    a_forged_one_fails(false).await;
+    a_forged_one_fails(SdpType::Answer).await;
 }
 
 #[tokio::test]

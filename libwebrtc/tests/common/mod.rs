@@ -57,39 +57,51 @@ pub async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
 
 /// Offers from `a` to `b` and back.
 pub async fn negotiate(a: &Peer, b: &Peer) {
+    negotiate_over(a, b, reparsed).await;
+}
+
+/// Offers from `a` to `b` and back, over signalling that tells the other side what `told` makes of a description.
+pub async fn negotiate_over(
+    a: &Peer,
+    b: &Peer,
+    told: impl Fn(&SessionDescription) -> SessionDescription,
+) {
     let offer = a.pc.create_offer(OfferOptions::default()).await.unwrap();
     a.pc.set_local_description(offer.clone()).await.unwrap();
-    b.pc.set_remote_description(reparsed(&offer)).await.unwrap();
+    b.pc.set_remote_description(told(&offer)).await.unwrap();
     let answer = b.pc.create_answer(AnswerOptions::default()).await.unwrap();
     b.pc.set_local_description(answer.clone()).await.unwrap();
-    a.pc.set_remote_description(reparsed(&answer))
-        .await
-        .unwrap();
+    a.pc.set_remote_description(told(&answer)).await.unwrap();
 }
 
 /// Hands over the candidates until both sides are connected.
 pub async fn connected(a: &mut Peer, b: &mut Peer) {
-    within("the connection", async {
-        while a.pc.connection_state() != PeerConnectionState::Connected
-            || b.pc.connection_state() != PeerConnectionState::Connected
-        {
-            tokio::select! {
-                Some(candidate) = a.candidates.recv() => {
-                    b.pc.add_ice_candidate(candidate).await.unwrap();
-                }
-                Some(candidate) = b.candidates.recv() => {
-                    a.pc.add_ice_candidate(candidate).await.unwrap();
-                }
-                Some(_) = a.states.recv() => {}
-                Some(_) = b.states.recv() => {}
+    let both = |states: [PeerConnectionState; 2]| states == [PeerConnectionState::Connected; 2];
+    within("the connection", candidates_until(a, b, both)).await;
+}
+
+/// Hands over the candidates until the states of the two are as wanted.
+pub async fn candidates_until(
+    a: &mut Peer,
+    b: &mut Peer,
+    wanted: impl Fn([PeerConnectionState; 2]) -> bool,
+) {
+    while !wanted([a.pc.connection_state(), b.pc.connection_state()]) {
+        tokio::select! {
+            Some(candidate) = a.candidates.recv() => {
+                b.pc.add_ice_candidate(candidate).await.unwrap();
             }
+            Some(candidate) = b.candidates.recv() => {
+                a.pc.add_ice_candidate(candidate).await.unwrap();
+            }
+            Some(_) = a.states.recv() => {}
+            Some(_) = b.states.recv() => {}
         }
-    })
-    .await;
+    }
 }
 
 /// As it would come over signalling.
-fn reparsed(description: &SessionDescription) -> SessionDescription {
+pub fn reparsed(description: &SessionDescription) -> SessionDescription {
     SessionDescription::parse(&description.to_string(), description.sdp_type()).unwrap()
 }
 
