@@ -75,6 +75,8 @@ let
           # The watchdog's abort has nothing to write: without a core there are no keys or voices in a file.
           TimeoutAbortSec = "5s";
           LimitCORE = 0;
+          # The audio threads come before everything else that this service does.
+          LimitNICE = -10;
           # Running interviews are handed over to the next process at the end of their sentence. Only the main process is
           # asked to: the others are what it speaks with.
           TimeoutStopSec = "30s";
@@ -98,7 +100,7 @@ let
           SystemCallFilter = [
             "@system-service"
             "~@privileged @resources"
-            # Inference lowers the priority of its own threads behind those of the sound.
+            # The sound raises the priority of its threads, and inference lowers that of its own.
             "setpriority"
           ];
         };

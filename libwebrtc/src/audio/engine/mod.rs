@@ -2,6 +2,7 @@
 
 mod lateness;
 mod pool;
+mod priority;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -13,6 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::lateness::{Lateness, LatenessCounter};
+use super::priority;
 use super::{Executor, Served, Unit, Worker};
 use crate::{RtcError, RtcErrorType};
 
@@ -168,6 +169,7 @@ impl Lane {
 
     /// The thread's whole life. It ends with the process, and sleeps while it has no track.
     fn run(&self) {
+        priority::raise();
         let mut worker = Worker::default();
         let mut arrivals = Vec::new();
         loop {
