@@ -325,7 +325,7 @@ def an_interview_goes_on_after_a_kill_in_the_same_room_as_the_same_participant()
     if not os.access(LIVEKIT, os.X_OK):
         raise Skipped("no livekit-server here; name one in VIVA_LIVEKIT_SERVER")
     settings = Path("/run/livekit.json")
-    rtc = {"node_ip": "127.0.0.1", "tcp_port": 7881, "udp_port": 7882, "use_external_ip": False, "enable_loopback_candidate": True, "interfaces": {"includes": ["lo"]}}
+    rtc = {"node_ip": "127.0.0.1", "tcp_port": 7881, "udp_port": 7882, "use_external_ip": False, "stun_servers": ["127.0.0.1:7882"], "enable_loopback_candidate": True, "interfaces": {"includes": ["lo"]}}
     settings.write_text(json.dumps({"port": 7880, "bind_addresses": ["127.0.0.1"], "rtc": rtc, "keys": {"devkey": SECRETS["livekit"]}}))
     run("systemd-run", "--unit=livekit", "--collect", LIVEKIT, "--config", str(settings))
     try:
