@@ -14,15 +14,45 @@ use livekit::{DataPacket, Room, RoomEvent};
 use livekit_token::VideoGrants;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
-use viva::room::signalling;
+use viva::room::leave;
 
 use crate::support::livekit_server::LiveKitServer;
 use crate::support::{Failure, join};
 
 const RATE_HZ: u32 = 48_000;
+/// Nobody gives a close up before, unless that is the point.
+const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 /// A close takes some milliseconds, and joining some tens: a cancellation lands anywhere in it, or just after it.
 const CLOSE_CANCELLED_MS_MAX: u64 = 12;
 const JOIN_CANCELLED_MS_MAX: u64 = 60;
+
+/// Who leaves the rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// The SDK, as Viva leaves a room with it.
+    Viva,
+    /// The SDK by itself.
+    Plain,
+}
+
+impl Client {
+    /// Leaves a room. Whoever waits for it gives up after `patience`.
+    async fn leave(self, room: Arc<Room>, patience: Duration) -> Result<(), Failure> {
+        match self {
+            // It is over or goes on by itself.
+            Self::Viva => {
+                leave(room, patience).await;
+            }
+            Self::Plain => tokio::select! {
+                // It begins in any case.
+                biased;
+                closed = room.close() => closed?,
+                () = sleep(patience) => {}
+            },
+        }
+        Ok(())
+    }
+}
 
 /// How a room ends.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +93,13 @@ pub fn ending(number: u64, only: Option<&str>) -> Result<Ending, Failure> {
 }
 
 /// Lives it.
-pub async fn live(server: &Arc<LiveKitServer>, number: u64, ending: Ending) -> Result<(), Failure> {
+pub async fn live(
+    server: &Arc<LiveKitServer>,
+    number: u64,
+    ending: Ending,
+    client: Client,
+) -> Result<(), Failure> {
+    let leave = |room: &Arc<Room>| client.leave(Arc::clone(room), CLOSE_LIMIT);
     let name = format!("churn-{number}");
     // The SDK's two ways to connect, both with all endings.
     let single = (number / 6).is_multiple_of(2);
@@ -71,7 +107,7 @@ pub async fn live(server: &Arc<LiveKitServer>, number: u64, ending: Ending) -> R
         let patience = Duration::from_millis(fastrand::u64(0..=JOIN_CANCELLED_MS_MAX));
         let joining = join(server, &name, "one", single);
         return match tokio::time::timeout(patience, joining).await {
-            Ok(joined) => leave(&joined?.0).await,
+            Ok(joined) => leave(&Arc::new(joined?.0)).await,
             Err(_) => Ok(()),
         };
     }
@@ -84,6 +120,7 @@ pub async fn live(server: &Arc<LiveKitServer>, number: u64, ending: Ending) -> R
         &mut listener_events,
     )
     .await?;
+    let (speaker, listener) = (Arc::new(speaker), Arc::new(listener));
     match ending {
         Ending::Closed => {
             leave(&speaker).await?;
@@ -107,26 +144,14 @@ pub async fn live(server: &Arc<LiveKitServer>, number: u64, ending: Ending) -> R
         }
         Ending::CloseCancelled => {
             for room in [&speaker, &listener] {
-                signalling::let_go(room).await;
                 let patience =
                     Duration::from_micros(fastrand::u64(0..=CLOSE_CANCELLED_MS_MAX * 1000));
-                // The close begins in any case.
-                tokio::select! {
-                    biased;
-                    closed = room.close() => closed?,
-                    () = sleep(patience) => {}
-                }
+                client.leave(Arc::clone(room), patience).await?;
             }
         }
         Ending::JoinCancelled => {}
     }
     Ok(())
-}
-
-/// The first of it does nothing where the signalling is not installed.
-async fn leave(room: &Room) -> Result<(), Failure> {
-    signalling::let_go(room).await;
-    Ok(room.close().await?)
 }
 
 /// Sound one way and a message the other, so that every part of both connections has been in use.

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use figures::Figures;
+use life::Client;
 use support::Failure;
 use support::livekit_server::LiveKitServer;
 use viva::room::signalling;
@@ -47,23 +48,26 @@ async fn main() -> Result<(), Failure> {
         .next()
         .filter(|name| name != "all")
         .map(Into::into);
-    match arguments.next().as_deref() {
-        None => signalling::install(),
-        Some("plain") => {}
+    let client = match arguments.next().as_deref() {
+        None => Client::Viva,
+        Some("plain") => Client::Plain,
         Some(other) => return Err(format!("{other} is not `plain`").into()),
+    };
+    if client == Client::Viva {
+        signalling::install();
     }
     let server = Arc::new(support::server()?);
     let begun = Instant::now();
     say(&Figures::head())?;
     let warm_up = WARM_UP_MAX.min(rooms / 3);
-    let mut failed = churn(&server, 0..warm_up, at_once, only.as_ref()).await?;
+    let mut failed = churn(&server, 0..warm_up, at_once, only.as_ref(), client).await?;
     let warm = settled(None).await;
     say(&warm.line(warm_up, begun.elapsed()))?;
     let step = (rooms / LINES).max(1);
     let mut done = warm_up;
     while done < rooms {
         let next = (done + step).min(rooms);
-        failed += churn(&server, done..next, at_once, only.as_ref()).await?;
+        failed += churn(&server, done..next, at_once, only.as_ref(), client).await?;
         done = next;
         say(&Figures::now()?.line(done, begun.elapsed()))?;
     }
@@ -81,6 +85,7 @@ async fn churn(
     numbers: std::ops::Range<u64>,
     at_once: u64,
     only: Option<&Arc<str>>,
+    client: Client,
 ) -> Result<u64, Failure> {
     let next = Arc::new(AtomicU64::new(numbers.start));
     let workers = (0..at_once).map(|_| {
@@ -94,7 +99,7 @@ async fn churn(
                     return Ok::<_, Failure>(failed);
                 }
                 let ending = life::ending(number, only.as_deref())?;
-                let life = life::live(&server, number, ending);
+                let life = life::live(&server, number, ending, client);
                 let why = match tokio::time::timeout(LIFE_LIMIT, life).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(why)) => why.to_string(),

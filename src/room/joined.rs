@@ -1,4 +1,4 @@
-//! Joining, what happens in the room, and leaving.
+//! Joining, and what happens in the room.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,15 +18,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::candidate::{CandidateChooser, Kind};
+use super::leaving::{LEAVE_LIMIT, leave};
 use super::signalling;
 use crate::speech::OUTPUT_RATE_HZ;
 use crate::voice::playout::PlayoutClock;
 
 /// Time to be in the room with a published track: LiveKit itself gives an agent no longer to show up.
 pub const JOIN_LIMIT: Duration = Duration::from_secs(10);
-
-/// Time for a farewell to the server; a room that does not answer is left all the same.
-pub const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Who leaves is believed to have left after this; until then it may be the begin of a reconnection.
 const LOSS_GRACE: Duration = Duration::from_millis(100);
@@ -187,7 +185,7 @@ impl JoinedRoom {
                 backlog: VecDeque::new(),
             }),
             Err(error) => {
-                leave(room).await;
+                leave_in_time(room).await;
                 Err(JoinError::Publish {
                     room: name.to_owned(),
                     cause: error.to_string(),
@@ -254,7 +252,7 @@ impl JoinedRoom {
     /// Leaves, within a limit.
     pub async fn leave(mut self) {
         self.leaves.0 = None;
-        leave(self.room).await;
+        leave_in_time(self.room).await;
     }
 
     fn take(&mut self, event: RoomEvent) {
@@ -372,7 +370,7 @@ impl Drop for LeavesWhenDropped {
         if let Some(room) = self.0.take()
             && tokio::runtime::Handle::try_current().is_ok()
         {
-            crate::spawn::supervised("leave a room that was dropped", leave(room));
+            crate::spawn::supervised("leave a room that was dropped", leave_in_time(room));
         }
     }
 }
@@ -397,18 +395,8 @@ fn parting(reason: DisconnectReason) -> RoomNews {
     }
 }
 
-async fn leave(room: Arc<Room>) {
-    // Not cut off when it is late: closing goes on by itself, only the session stops waiting for it.
-    let mut closing = crate::spawn::supervised("leave", async move {
-        signalling::let_go(&room).await;
-        if let Err(error) = room.close().await {
-            tracing::debug!("the room was left without a farewell: {error}");
-        }
-    });
-    if tokio::time::timeout(LEAVE_LIMIT, &mut closing)
-        .await
-        .is_err()
-    {
+async fn leave_in_time(room: Arc<Room>) {
+    if !leave(room, LEAVE_LIMIT).await {
         tracing::warn!(
             "the room did not confirm our leaving within {} s",
             LEAVE_LIMIT.as_secs()
