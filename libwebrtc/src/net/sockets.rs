@@ -16,7 +16,7 @@ const DATAGRAM_BYTES_MAX: usize = 2048;
 
 /// What the system is asked to keep of datagrams that wait: a window of a data channel, so that a burst at the speed of
 /// a local network is not lost to a turn of the I/O threads. It gives less where its limit (`net.core.rmem_max`) is lower.
-const WAITING_BYTES: usize = 1 << 20;
+pub(super) const WAITING_BYTES: usize = 1 << 20;
 
 /// A socket bound by whoever negotiates, before the driver takes it over.
 #[derive(Debug)]
