@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use common::{connected, messages, negotiate, open, peer, within};
+use common::{channel_between, messages, peer, within};
 use libwebrtc::prelude::*;
 use tokio::sync::Notify;
 
@@ -57,11 +57,7 @@ async fn main() {
 /// The seconds from the first message's sending to the last one's arrival.
 async fn carry(init: DataChannelInit, count: usize, bytes: usize) -> f64 {
     let (mut a, mut b) = (peer(), peer());
-    let sending = a.pc.create_data_channel("bulk", init).unwrap();
-    negotiate(&a, &b).await;
-    connected(&mut a, &mut b).await;
-    open(&sending).await;
-    let receiving = within("the channel", b.channels.recv()).await.unwrap();
+    let (sending, receiving) = channel_between(&mut a, &mut b, init).await;
     let mut received = messages(&receiving);
 
     let (buffered, low) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));

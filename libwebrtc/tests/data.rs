@@ -7,22 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{connected, messages, negotiate, open, peer, within};
+use common::{channel_between, connected, messages, negotiate, open, peer, within};
 use libwebrtc::prelude::*;
 use tokio::sync::mpsc::unbounded_channel;
 
 #[tokio::test]
 async fn bytes_and_text_arrive_in_order() {
     let (mut a, mut b) = (peer(), peer());
-    let sending =
-        a.pc.create_data_channel("chat", DataChannelInit::default())
-            .unwrap();
-    negotiate(&a, &b).await;
-    connected(&mut a, &mut b).await;
-    open(&sending).await;
-    let receiving = within("the channel's arrival", b.channels.recv())
-        .await
-        .unwrap();
+    let (sending, receiving) = channel_between(&mut a, &mut b, DataChannelInit::default()).await;
     assert_eq!(receiving.label(), "chat");
     assert_eq!(receiving.id(), sending.id());
 
@@ -55,13 +47,7 @@ async fn a_receiver_that_is_held_up_for_a_moment_misses_nothing() {
         max_retransmits: Some(0),
         ..DataChannelInit::default()
     };
-    let sending = a.pc.create_data_channel("once", once).unwrap();
-    negotiate(&a, &b).await;
-    connected(&mut a, &mut b).await;
-    open(&sending).await;
-    let receiving = within("the channel's arrival", b.channels.recv())
-        .await
-        .unwrap();
+    let (sending, receiving) = channel_between(&mut a, &mut b, once).await;
 
     let (tx, mut received) = unbounded_channel();
     receiving.on_message(Some(Box::new(move |buffer| {
@@ -87,15 +73,7 @@ async fn a_receiver_that_is_held_up_for_a_moment_misses_nothing() {
 #[tokio::test]
 async fn messages_before_a_handler_wait_for_it() {
     let (mut a, mut b) = (peer(), peer());
-    let sending =
-        a.pc.create_data_channel("early", DataChannelInit::default())
-            .unwrap();
-    negotiate(&a, &b).await;
-    connected(&mut a, &mut b).await;
-    open(&sending).await;
-    let receiving = within("the channel's arrival", b.channels.recv())
-        .await
-        .unwrap();
+    let (sending, receiving) = channel_between(&mut a, &mut b, DataChannelInit::default()).await;
     for n in 0..3 {
         sending.send(&[n], true).unwrap();
     }
@@ -187,15 +165,7 @@ async fn negotiated_channels_can_be_replaced_before_the_connection() {
     let abandoned = a.pc.create_data_channel("reliable", init).unwrap();
     abandoned.close();
     assert_eq!(abandoned.state(), DataChannelState::Closed);
-    let sending =
-        a.pc.create_data_channel("reliable", DataChannelInit::default())
-            .unwrap();
-    negotiate(&a, &b).await;
-    connected(&mut a, &mut b).await;
-    open(&sending).await;
-    let receiving = within("the channel's arrival", b.channels.recv())
-        .await
-        .unwrap();
+    let (sending, receiving) = channel_between(&mut a, &mut b, DataChannelInit::default()).await;
     let mut received = messages(&receiving);
     sending.send(b"in band", true).unwrap();
     assert_eq!(

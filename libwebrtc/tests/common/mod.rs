@@ -105,6 +105,22 @@ pub fn reparsed(description: &SessionDescription) -> SessionDescription {
     SessionDescription::parse(&description.to_string(), description.sdp_type()).unwrap()
 }
 
+/// Connects the two over a channel of `a`, and gives its two ends.
+pub async fn channel_between(
+    a: &mut Peer,
+    b: &mut Peer,
+    init: DataChannelInit,
+) -> (DataChannel, DataChannel) {
+    let sending = a.pc.create_data_channel("chat", init).unwrap();
+    negotiate(a, b).await;
+    connected(a, b).await;
+    open(&sending).await;
+    let receiving = within("the channel's arrival", b.channels.recv())
+        .await
+        .unwrap();
+    (sending, receiving)
+}
+
 /// The messages of a channel.
 pub fn messages(channel: &DataChannel) -> UnboundedReceiver<(Vec<u8>, bool)> {
     let (tx, messages) = unbounded_channel();
