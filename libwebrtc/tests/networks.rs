@@ -31,6 +31,13 @@ fn namespaces<const N: usize>() -> Option<[Namespace; N]> {
     made?.try_into().ok()
 }
 
+/// Two with a cable between them, and their addresses on it.
+fn neighbours(a: &str, b: &str) -> Option<[Namespace; 2]> {
+    let both = namespaces::<2>()?;
+    cable((&both[0], "eth0", a), (&both[1], "eth0", b));
+    Some(both)
+}
+
 fn peer(in_namespace: &Namespace, servers: &[IceServer]) -> FarPeer {
     FarPeer::start(Place::in_namespace(&in_namespace.name), servers)
 }
@@ -222,13 +229,9 @@ fn when_a_cable_is_pulled_the_conversation_goes_on_over_the_other() {
 
 #[test]
 fn an_address_that_comes_later_is_used() {
-    let Some([a_net, b_net]) = namespaces() else {
+    let Some([a_net, b_net]) = neighbours("10.0.1.2/24", "10.0.1.1/24") else {
         return;
     };
-    cable(
-        (&a_net, "eth0", "10.0.1.2/24"),
-        (&b_net, "eth0", "10.0.1.1/24"),
-    );
     let (mut a, mut b) = (peer(&a_net, &[]), peer(&b_net, &[]));
     connect(&mut a, &mut b);
     a_net.ip("address delete 10.0.1.2/24 dev eth0");
@@ -242,13 +245,9 @@ fn an_address_that_comes_later_is_used() {
 
 #[test]
 fn after_a_failure_a_restart_finds_the_path_again() {
-    let Some([a_net, b_net]) = namespaces() else {
+    let Some([a_net, b_net]) = neighbours("10.0.1.2/24", "10.0.1.1/24") else {
         return;
     };
-    cable(
-        (&a_net, "eth0", "10.0.1.2/24"),
-        (&b_net, "eth0", "10.0.1.1/24"),
-    );
     let (mut a, mut b) = (peer(&a_net, &[]), peer(&b_net, &[]));
     connect(&mut a, &mut b);
     a_net.ip("link set eth0 down");
@@ -261,13 +260,9 @@ fn after_a_failure_a_restart_finds_the_path_again() {
 
 #[test]
 fn peers_meet_over_ipv6_alone() {
-    let Some([a_net, b_net]) = namespaces() else {
+    let Some([a_net, b_net]) = neighbours("fd00::2/64", "fd00::1/64") else {
         return;
     };
-    cable(
-        (&a_net, "eth0", "fd00::2/64"),
-        (&b_net, "eth0", "fd00::1/64"),
-    );
     let (mut a, mut b) = (peer(&a_net, &[]), peer(&b_net, &[]));
     connect(&mut a, &mut b);
     a.hears(&mut b);

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{connected, negotiate, open, peer, within};
+use common::{channel_between, peer, within};
 use libwebrtc::prelude::*;
 
 fn entries(of: &str) -> usize {
@@ -17,12 +17,7 @@ fn entries(of: &str) -> usize {
 
 async fn one_life() {
     let (mut a, mut b) = (peer(), peer());
-    let channel =
-        a.pc.create_data_channel("x", DataChannelInit::default())
-            .unwrap();
-    negotiate(&a, &b).await;
-    connected(&mut a, &mut b).await;
-    open(&channel).await;
+    let _channels = channel_between(&mut a, &mut b, DataChannelInit::default()).await;
     a.pc.close();
     // The other one is only dropped.
 }

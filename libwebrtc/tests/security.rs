@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Peer, candidates_until, connected, negotiate, negotiate_over, open, peer, reparsed};
+use common::{Peer, candidates_until, channel_between, negotiate_over, peer, reparsed};
 use libwebrtc::prelude::*;
 use libwebrtc::stats::RtcStats;
 
@@ -96,12 +96,7 @@ async fn a_description_without_a_fingerprint_is_refused() {
 #[tokio::test]
 async fn authenticated_encryption_is_what_two_peers_agree_on() {
     let (mut a, mut b) = (peer(), peer());
-    let channel =
-        a.pc.create_data_channel("x", DataChannelInit::default())
-            .unwrap();
-    negotiate(&a, &b).await;
-    connected(&mut a, &mut b).await;
-    open(&channel).await;
+    let _channels = channel_between(&mut a, &mut b, DataChannelInit::default()).await;
     for pc in [&a.pc, &b.pc] {
         let stats = pc.get_stats().await.unwrap();
         let transport = stats

@@ -5,12 +5,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 
 use super::server_url::{RelayServer, RelayTransport};
-use super::sockets::WAITING_BYTES;
+use super::sockets::ask_for_room;
 use super::tls;
 
 /// For all that one datagram needs to leave over a connection. What takes nothing for so long is gone, or of no use.
@@ -74,7 +73,7 @@ impl Link {
         };
         let socket = UdpSocket::bind(any).await?;
         socket.connect(server).await?;
-        SockRef::from(&socket).set_recv_buffer_size(WAITING_BYTES)?;
+        ask_for_room(&socket);
         let local = socket.local_addr()?;
         Ok(Self::Udp {
             socket,

@@ -16,7 +16,14 @@ const DATAGRAM_BYTES_MAX: usize = 2048;
 
 /// What the system is asked to keep of datagrams that wait: a window of a data channel, so that a burst at the speed of
 /// a local network is not lost to a turn of the I/O threads. It gives less where its limit (`net.core.rmem_max`) is lower.
-pub(super) const WAITING_BYTES: usize = 1 << 20;
+const WAITING_BYTES: usize = 1 << 20;
+
+/// Asks for room for what waits in a socket of UDP. With what the system gives else it works as well, but for bursts.
+pub(super) fn ask_for_room<'a>(socket: impl Into<SockRef<'a>>) {
+    if let Err(error) = socket.into().set_recv_buffer_size(WAITING_BYTES) {
+        log::debug!("a socket keeps its usual room for what waits: {error}");
+    }
+}
 
 /// A socket bound by whoever negotiates, before the driver takes it over.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ impl BoundSocket {
     pub fn bind(ip: IpAddr) -> io::Result<Self> {
         let socket = StdUdpSocket::bind((ip, 0))?;
         socket.set_nonblocking(true)?;
-        SockRef::from(&socket).set_recv_buffer_size(WAITING_BYTES)?;
+        ask_for_room(&socket);
         Ok(Self {
             addr: socket.local_addr()?,
             socket,
