@@ -148,15 +148,7 @@ fn a_job_whose_interview_is_held_elsewhere_is_declined() {
         ("VIVA_POSTGRES__URL", &postgres.url()),
     ]);
     service.wait_until_registered();
-    let deadline = Instant::now() + service::LIMIT;
-    while !service
-        .get("/healthz")
-        .1
-        .contains("\"postgres\":{\"need\":\"optional\",\"state\":\"ok\"")
-    {
-        assert!(Instant::now() < deadline, "{}", service.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    service.wait_until_well("postgres");
     server.create_room("interview-busy", "[]");
     service.wait_for_log("interview busy is held by viva-b:/var/lib/viva");
     // Any other one is taken.

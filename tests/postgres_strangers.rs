@@ -369,11 +369,7 @@ fn the_service_is_ready_without_its_database_and_says_so_everywhere() {
         "viva_sync_failing{kind=\"unreachable\"} 0.0",
     );
     // Told a moment after it is counted.
-    wait_for(
-        &service,
-        "/healthz",
-        r#""postgres":{"need":"optional","state":"ok""#,
-    );
+    service.wait_until_well("postgres");
 }
 
 fn wait_for(service: &Service, page: &str, text: &str) {

@@ -78,6 +78,8 @@ impl Site {
             ("VIVA_POSTGRES__PASSWORD_FILE", &self.password),
         ]);
         service.wait_until_registered();
+        // Then it knows what the others conduct.
+        service.wait_until_well("postgres");
         service
     }
 

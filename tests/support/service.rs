@@ -194,6 +194,20 @@ impl Service {
         });
     }
 
+    /// Waits until something that it can do without is well: the name is that of `/healthz`.
+    pub fn wait_until_well(&self, component: &str) {
+        let well = format!(r#""{component}":{{"need":"optional","state":"ok""#);
+        let deadline = Instant::now() + LIMIT;
+        while !self.get("/healthz").1.contains(&well) {
+            assert!(
+                Instant::now() < deadline,
+                "{component} is not well:\n{}",
+                self.log()
+            );
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Waits for its end.
     pub fn wait_for_end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LIMIT;
