@@ -1,5 +1,7 @@
 //! A participant that speaks without an end and listens.
 
+use std::sync::Arc;
+
 use livekit::options::TrackPublishOptions;
 use livekit::track::{LocalAudioTrack, LocalTrack, RemoteTrack};
 use livekit::webrtc::audio::{AudioPull, AudioSink, SinkHandle};
@@ -23,10 +25,15 @@ pub struct Session {
 }
 
 impl Session {
-    pub async fn join(server: &LiveKitServer, room: &str, identity: &str) -> Result<Self, Failure> {
+    pub async fn join(
+        server: &LiveKitServer,
+        room: &str,
+        identity: &str,
+        speech: &Speech,
+    ) -> Result<Self, Failure> {
         let (room, events) = support::join(server, room, identity, true).await?;
-        let source = NativeAudioSource::new(AudioSourceOptions::default(), SPOKEN_HZ, 1, 100);
-        source.set_pull(Box::new(Voice::default()));
+        let source = NativeAudioSource::new(AudioSourceOptions::default(), speech.rate_hz, 1, 100);
+        source.set_pull(Box::new(speech.begin_anywhere()));
         let track = LocalAudioTrack::create_audio_track("voice", RtcAudioSource::Native(source));
         room.local_participant()
             .publish_track(LocalTrack::Audio(track), TrackPublishOptions::default())
@@ -67,22 +74,62 @@ impl Session {
     }
 }
 
-/// Harmonics of a low voice that get louder and softer four times a second.
-#[derive(Default)]
+/// What all sessions say, over and over.
+pub struct Speech {
+    rate_hz: u32,
+    samples: Arc<[i16]>,
+}
+
+impl Speech {
+    /// Half a second: harmonics of a low voice that get louder and softer four times a second.
+    pub fn made_up() -> Self {
+        let samples = (0..SPOKEN_HZ / 2).map(|sample| {
+            let t = sample as f32 / SPOKEN_HZ as f32;
+            let loudness = 0.6 + 0.4 * (t * 4.0).fract();
+            (((t * 130.0).fract() - 0.5) * 12_000.0 * loudness) as i16
+        });
+        Self {
+            rate_hz: SPOKEN_HZ,
+            samples: samples.collect(),
+        }
+    }
+
+    /// A recording of one channel and 16 bits.
+    pub fn read(path: &str) -> Result<Self, Failure> {
+        let mut recording = hound::WavReader::open(path)?;
+        let spec = recording.spec();
+        if spec.channels != 1 {
+            return Err(format!("{path} has {} channels in place of one", spec.channels).into());
+        }
+        let samples: Result<Vec<i16>, _> = recording.samples().collect();
+        Ok(Self {
+            rate_hz: spec.sample_rate,
+            samples: samples?.into(),
+        })
+    }
+
+    /// Not all at the same place, since some sounds cost more than others.
+    fn begin_anywhere(&self) -> Voice {
+        Voice {
+            samples: self.samples.clone(),
+            next: fastrand::usize(..self.samples.len().max(1)),
+        }
+    }
+}
+
 struct Voice {
-    sample: u32,
+    samples: Arc<[i16]>,
+    next: usize,
 }
 
 impl AudioPull for Voice {
     fn fill(&mut self, out: &mut [i16]) -> usize {
-        for sample in out.iter_mut() {
-            let t = self.sample as f32 / SPOKEN_HZ as f32;
-            // Both sounds begin anew every half second, so that the fraction keeps its precision.
-            self.sample = (self.sample + 1) % (SPOKEN_HZ / 2);
-            // A sawtooth has all harmonics and costs next to nothing.
-            let loudness = 0.6 + 0.4 * (t * 4.0).fract();
-            *sample = (((t * 130.0).fract() - 0.5) * 12_000.0 * loudness) as i16;
+        let rest = self.samples.iter().skip(self.next);
+        let samples = rest.chain(self.samples.iter().cycle());
+        for (out, sample) in out.iter_mut().zip(samples) {
+            *out = *sample;
         }
+        self.next = (self.next + out.len()) % self.samples.len().max(1);
         out.len()
     }
 }

@@ -49,9 +49,10 @@ ROWS = [
         ("Behind in Postgres", "s", 8, [(gauge("viva_sync_lag_seconds"), "{{instance}}")], "timeseries"),
     ]),
     ("Process", [
-        ("Late (p99)", "s", 6, [(quantile(0.99, "viva_event_loop_lag_seconds", "instance"), "event loop, {{instance}}"), (quantile(0.99, "viva_audio_tick_lag_seconds", "instance"), "audio clock, {{instance}}")], "timeseries"),
-        ("Memory", "bytes", 6, [(gauge("process_resident_memory_bytes", 'job="viva"'), "resident, {{instance}}"), (gauge("viva_cgroup_memory_current_bytes"), "with its children and files, {{instance}}"), (gauge("viva_cgroup_memory_working_bytes"), "of it needed, {{instance}}"), (gauge("viva_cgroup_memory_high_bytes"), "slowed down above, {{instance}}"), (gauge("viva_cgroup_memory_limit_bytes"), "limit, {{instance}}")], "timeseries"),
-        ("Processor", "percentunit", 4, [(per_second("process_cpu_seconds_total", "instance", 'job="viva"'), "{{instance}}")], "timeseries"),
+        ("Late (p99)", "s", 5, [(quantile(0.99, "viva_event_loop_lag_seconds", "instance"), "event loop, {{instance}}"), (quantile(0.99, "viva_audio_tick_lag_seconds", "instance"), "audio clock, {{instance}}")], "timeseries"),
+        ("Audio threads in a hurry", "short", 3, [(gauge("viva_audio_threads_hurried"), "{{instance}}")], "timeseries"),
+        ("Memory", "bytes", 5, [(gauge("process_resident_memory_bytes", 'job="viva"'), "resident, {{instance}}"), (gauge("viva_cgroup_memory_current_bytes"), "with its children and files, {{instance}}"), (gauge("viva_cgroup_memory_working_bytes"), "of it needed, {{instance}}"), (gauge("viva_cgroup_memory_high_bytes"), "slowed down above, {{instance}}"), (gauge("viva_cgroup_memory_limit_bytes"), "limit, {{instance}}")], "timeseries"),
+        ("Processor", "percentunit", 3, [(per_second("process_cpu_seconds_total", "instance", 'job="viva"'), "{{instance}}")], "timeseries"),
         ("Log lines lost", "short", 4, [(f"sum by (instance) (increase(viva_log_lines_lost_total{{{join()}}}[$__interval]))", "{{instance}}")], "timeseries"),
         ("Stages of the start", "s", 4, [(f"max by (stage) ({gauge('viva_boot_stage_seconds')})", "{{stage}}")], "bargauge"),
     ]),

@@ -43,6 +43,7 @@ struct Counted {
     commits: Histogram,
     event_loop_lag: Histogram,
     audio_lag: Histogram,
+    audio_threads_hurried: Gauge,
 }
 
 static COUNTED: LazyLock<Counted> = LazyLock::new(Counted::new);
@@ -64,6 +65,7 @@ impl Counted {
             commits: Histogram::new(COMMIT_BUCKETS_S),
             event_loop_lag: Histogram::new(LAG_BUCKETS_S),
             audio_lag: Histogram::new(LAG_BUCKETS_S),
+            audio_threads_hurried: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -125,6 +127,11 @@ impl Counted {
             "viva_audio_tick_lag_seconds",
             "How late the beats of the audio clock were, the mean of each second in which it ran",
             counted.audio_lag.clone(),
+        );
+        registry.register(
+            "viva_audio_threads_hurried",
+            "Audio threads with too little time for all their interviews, which encode the voice with less effort",
+            counted.audio_threads_hurried.clone(),
         );
         Self {
             registry,
@@ -205,6 +212,13 @@ pub fn event_loop_lag(late: Duration) {
 /// The audio clock was so late.
 pub fn audio_lag(late: Duration) {
     COUNTED.audio_lag.observe(late.as_secs_f64());
+}
+
+/// Audio threads that have too little time, now.
+pub fn audio_threads_hurried(threads: usize) {
+    COUNTED
+        .audio_threads_hurried
+        .set(i64::try_from(threads).unwrap_or(i64::MAX));
 }
 
 /// What is looked at when it is asked for: values under names, for one answer.

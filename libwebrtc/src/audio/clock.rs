@@ -16,6 +16,8 @@ pub(crate) struct Tick {
     pub at: Instant,
     /// Beats that were left out before this one, because the stall was too long to catch up.
     pub skipped: u32,
+    /// The thread has too little time for all that it does, so what can be left out should be.
+    pub hurried: bool,
 }
 
 /// Says when beats are due. Deadlines follow from the first one alone, so lateness never adds up.
@@ -27,6 +29,15 @@ pub(crate) struct Ticker {
 impl Ticker {
     pub fn starting_at(first: Instant) -> Self {
         Self { next: first }
+    }
+
+    /// Begins with the first beat from `now` on that is whole beats after `grid`.
+    pub fn on_grid(grid: Instant, now: Instant) -> Self {
+        let since = now.saturating_duration_since(grid).as_nanos();
+        let beats = since.div_ceil(TICK.as_nanos());
+        // 2^32 beats are more than a year.
+        let beats = u32::try_from(beats).unwrap_or(u32::MAX);
+        Self::starting_at((grid + TICK * beats).max(now))
     }
 
     /// When the next beat is due.
@@ -41,7 +52,11 @@ impl Ticker {
         let skipped = behind.saturating_sub(CATCH_UP_TICKS_MAX);
         let at = self.next + TICK * skipped;
         self.next = at + TICK;
-        Some(Tick { at, skipped })
+        Some(Tick {
+            at,
+            skipped,
+            hurried: false,
+        })
     }
 }
 
@@ -59,6 +74,16 @@ mod tests {
             assert_eq!(tick.map(|tick| tick.at), Some(start + TICK * n));
             assert_eq!(ticker.deadline(), start + TICK * (n + 1));
         }
+    }
+
+    #[test]
+    fn a_clock_that_starts_again_keeps_to_its_grid() {
+        let grid = Instant::now();
+        let first = |now| Ticker::on_grid(grid, now).deadline();
+        assert_eq!(first(grid), grid);
+        assert_eq!(first(grid + TICK / 3), grid + TICK);
+        assert_eq!(first(grid + TICK), grid + TICK);
+        assert_eq!(first(grid + TICK * 1_000 + TICK / 7), grid + TICK * 1_001);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A few plain threads ([`clock_stats`]) serve all tracks; nothing on them waits for anything but
 //! the clock. Deadlines follow from the first one, so lateness never adds up; a short stall is
-//! caught up, a long one skipped.
+//! caught up, a long one skipped. The threads beat one after the other, so that they are not in each
+//! other's way; one with too little time has its encoders do with less ([`ClockStats::hurried`]).
 //!
 //! **In.** The network driver calls [`RemoteAudio::push_rtp`]. On each beat the audio thread puts
 //! what came into the jitter buffer, decodes what is due at 48 kHz stereo, once per track, and

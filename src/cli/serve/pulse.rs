@@ -126,6 +126,7 @@ pub(super) async fn watch(
         {
             metrics::audio_lag(Duration::from_micros(us));
         }
+        tell_hurry(before.hurried, clock.hurried);
         note_journal(&health, &journal, probe.condition);
         let is_ok = matches!(health.condition("vad"), Some(Condition::Ok));
         if is_ok && vad.vitals().degraded {
@@ -138,6 +139,21 @@ pub(super) async fn watch(
                 "energy",
             );
         }
+    }
+}
+
+/// What is left out then is heard, if anything, as a voice that is a little coarser.
+fn tell_hurry(before: usize, threads: usize) {
+    metrics::audio_threads_hurried(threads);
+    match (before, threads) {
+        (0, 1..) => tracing::warn!(
+            "the processor is too slow for the interviews that go on: the voice is encoded with less effort, so that it stays in time; \
+             lower the capacity, or look for what else runs here"
+        ),
+        (1.., 0) => {
+            tracing::info!("the processor keeps up again: the voice is encoded with full effort")
+        }
+        _ => {}
     }
 }
 

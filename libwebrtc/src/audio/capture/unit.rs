@@ -140,7 +140,7 @@ impl Unit for CaptureUnit {
         self.fill();
         let frame = &self.frame;
         self.senders
-            .retain_mut(|sender| sender.feed(frame, tick.skipped));
+            .retain_mut(|sender| sender.feed(frame, tick));
         self.sinks.retain_mut(|sink| sink.deliver(frame));
         if self.is_heard() || !self.input.samples.is_empty() {
             self.idle_beats = 0;

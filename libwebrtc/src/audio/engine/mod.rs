@@ -2,6 +2,7 @@
 
 mod lateness;
 mod pool;
+mod pressure;
 mod priority;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 pub use self::lateness::Lateness;
 pub use self::pool::ClockStats;
 pub(crate) use self::pool::Pool;
+use self::pressure::Pressure;
 use super::clock::{Tick, Ticker};
 use crate::RtcError;
 
@@ -41,7 +43,10 @@ pub(crate) trait Executor: Send + Sync {
 #[derive(Default)]
 pub(crate) struct Worker {
     units: Vec<Box<dyn Unit>>,
+    /// A beat of the past; the others are whole beats later.
+    grid: Option<Instant>,
     ticker: Option<Ticker>,
+    pressure: Pressure,
 }
 
 /// What one call of [`Worker::serve`] did.
@@ -57,6 +62,14 @@ pub(crate) struct Served {
 }
 
 impl Worker {
+    /// One whose beats are whole beats after `grid`, however often it rests.
+    pub fn on(grid: Instant) -> Self {
+        Self {
+            grid: Some(grid),
+            ..Self::default()
+        }
+    }
+
     pub fn adopt(&mut self, units: &mut Vec<Box<dyn Unit>>) {
         self.units.append(units);
     }
@@ -68,10 +81,14 @@ impl Worker {
             self.ticker = None;
             return served;
         }
-        let ticker = self.ticker.get_or_insert_with(|| Ticker::starting_at(now));
+        let grid = self.grid.unwrap_or(now);
+        let ticker = self
+            .ticker
+            .get_or_insert_with(|| Ticker::on_grid(grid, now));
         served.late = now.saturating_duration_since(ticker.deadline());
         let units_before = self.units.len();
-        while let Some(tick) = ticker.beat(now) {
+        while let Some(mut tick) = ticker.beat(now) {
+            tick.hurried = self.pressure.is_high();
             served.beats += 1;
             served.skipped += tick.skipped;
             self.units
@@ -80,6 +97,12 @@ impl Worker {
         served.left = units_before - self.units.len();
         served.next = Some(ticker.deadline());
         served
+    }
+
+    /// Takes in how long the last call of [`serve`](Self::serve) took; true while that is too long.
+    pub fn took(&mut self, served: Served, busy: Duration) -> bool {
+        self.pressure.count(served.beats, busy);
+        self.pressure.is_high()
     }
 }
 
@@ -208,6 +231,20 @@ mod tests {
         assert_eq!(seen_by_good.try_iter().count(), 10);
         assert_eq!(abandoned.load(Ordering::Relaxed), 1);
         assert_eq!(manual.units(), 1);
+    }
+
+    #[test]
+    fn tracks_are_told_when_their_thread_has_too_little_time() {
+        let mut worker = Worker::default();
+        let (unit, seen, _) = probe(None);
+        worker.adopt(&mut vec![unit as Box<dyn Unit>]);
+        let start = Instant::now();
+        for n in 0..100 {
+            let served = worker.serve(start + TICK * n);
+            worker.took(served, TICK);
+        }
+        let hurried: Vec<_> = seen.try_iter().map(|tick| tick.hurried).collect();
+        assert_eq!((hurried[0], hurried[99]), (false, true));
     }
 
     #[test]

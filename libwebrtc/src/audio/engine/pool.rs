@@ -4,7 +4,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -12,6 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::super::clock::TICK;
 use super::lateness::{Lateness, LatenessCounter};
 use super::priority;
 use super::{Executor, Served, Unit, Worker};
@@ -28,6 +29,8 @@ const TRACKS_PER_THREAD_BEFORE_NEXT: usize = 16;
 pub(crate) struct Pool {
     threads: Mutex<Vec<Arc<Lane>>>,
     threads_max: usize,
+    /// When the first thread beats.
+    grid: Instant,
 }
 
 /// One audio thread, seen from outside.
@@ -46,6 +49,7 @@ struct Counters {
     late_us_max: AtomicU64,
     busy_us_sum: AtomicU64,
     lateness: LatenessCounter,
+    hurried: AtomicBool,
 }
 
 /// How the audio clock has kept time since the process started, over all audio threads.
@@ -68,6 +72,8 @@ pub struct ClockStats {
     pub busy_us_sum: u64,
     /// How those delays are distributed.
     pub lateness: Lateness,
+    /// Threads that have too little time now: the encoders of their tracks do with less.
+    pub hurried: usize,
 }
 
 impl Pool {
@@ -79,6 +85,7 @@ impl Pool {
             Arc::new(Self {
                 threads: Mutex::new(Vec::new()),
                 threads_max: cores.min(THREADS_MAX),
+                grid: Instant::now(),
             })
         })
     }
@@ -97,10 +104,17 @@ impl Pool {
             stats.late_us_sum += counters.late_us_sum.load(Ordering::Relaxed);
             stats.busy_us_sum += counters.busy_us_sum.load(Ordering::Relaxed);
             counters.lateness.add_to(&mut stats.lateness);
+            stats.hurried += usize::from(counters.hurried.load(Ordering::Relaxed));
             let late_us_max = counters.late_us_max.load(Ordering::Relaxed);
             stats.late_us_max = stats.late_us_max.max(late_us_max);
         }
         stats
+    }
+
+    /// The threads beat one after the other, so that two of them on one core are not in each other's
+    /// way for a whole beat's work.
+    fn grid_of(&self, index: usize) -> Instant {
+        self.grid + TICK.mul_f64(index as f64 / self.threads_max as f64)
     }
 
     /// The first thread with room, else a new one, else the one with the least to do.
@@ -113,7 +127,7 @@ impl Pool {
             return Ok(Arc::clone(lane));
         }
         if threads.len() < self.threads_max {
-            match Lane::start(threads.len()) {
+            match Lane::start(threads.len(), self.grid_of(threads.len())) {
                 Ok(lane) => {
                     threads.push(Arc::clone(&lane));
                     return Ok(lane);
@@ -146,7 +160,7 @@ impl Executor for Pool {
 }
 
 impl Lane {
-    fn start(index: usize) -> Result<Arc<Self>, RtcError> {
+    fn start(index: usize, grid: Instant) -> Result<Arc<Self>, RtcError> {
         let lane = Arc::new(Self {
             inbox: Mutex::new(Vec::new()),
             handle: OnceLock::new(),
@@ -156,7 +170,7 @@ impl Lane {
         let served = Arc::clone(&lane);
         let thread = thread::Builder::new()
             .name(format!("audio-{index}"))
-            .spawn(move || served.run())
+            .spawn(move || served.run(grid))
             .map_err(|error| RtcError {
                 error_type: RtcErrorType::Internal,
                 message: format!(
@@ -168,9 +182,9 @@ impl Lane {
     }
 
     /// The thread's whole life. It ends with the process, and sleeps while it has no track.
-    fn run(&self) {
+    fn run(&self, grid: Instant) {
         priority::raise();
-        let mut worker = Worker::default();
+        let mut worker = Worker::on(grid);
         let mut arrivals = Vec::new();
         loop {
             // Whoever registers holds this lock for one push; if it is taken just now, the next
@@ -182,7 +196,10 @@ impl Lane {
             let begun = Instant::now();
             let served = worker.serve(begun);
             if served.beats > 0 {
-                self.count(served, begun.elapsed());
+                let busy = begun.elapsed();
+                self.count(served, busy);
+                let hurried = worker.took(served, busy);
+                self.counters.hurried.store(hurried, Ordering::Relaxed);
             }
             match served.next {
                 // A wake-up for a new track only makes it look into the inbox early.
