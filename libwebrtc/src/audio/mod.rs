@@ -13,7 +13,8 @@
 //! repeating periods of the sound, in pauses first ([`steering`], [`stretch`]).
 //!
 //! **Out.** A source is fed by `capture_frame` through a queue, or by an [`AudioPull`] that is
-//! called on the beat. [`start_send`] attaches a sender, which resamples to 48 kHz, encodes packets
+//! called on the beat. A capturer that is a beat or two late is waited for, so that nothing has to
+//! be kept in hand against it; in the next pause the sound comes back to the clock. [`start_send`] attaches a sender, which resamples to 48 kHz, encodes packets
 //! of 20 ms and hands each to its callback.
 //!
 //! Sinks and hooks run on the audio threads, so that an application's media need not cross its

@@ -24,8 +24,17 @@ const IDLE_BEATS_MAX: u32 = 100;
 /// stay a delay for ever.
 const DIRECT_FRAMES_MAX: usize = 5;
 
-/// A capturer that comes by a timer of its own needs this much in hand to make no gaps.
-const PRIME_FRAMES: usize = 2;
+/// What is left of it then: a capturer that comes by a timer of its own is a beat late at times.
+const DIRECT_FRAMES_KEPT: usize = 2;
+
+/// A capturer that is late is waited for, for so many beats; so nothing has to be kept in hand for
+/// when it is. More would come too late for who listens, which waits for packets as long as two of
+/// them last.
+const LATE_BEATS_MAX: u32 = 2;
+
+/// So much is caught up with silence at once in a pause. What a capturer with a slow clock is behind
+/// by beyond that is left out of the timestamps.
+const CATCH_UP_BEATS_MAX: u32 = 10;
 
 pub(super) struct CaptureUnit {
     capture: Arc<Capture>,
@@ -35,6 +44,10 @@ pub(super) struct CaptureUnit {
     sinks: Vec<SinkSlot>,
     pace: Pace,
     frame: Vec<i16>,
+    /// Beats that were skipped since the last sound was handed on.
+    skipped: u32,
+    /// Beats by which what is handed on is behind the clock.
+    behind: u32,
     woken: Vec<Waker>,
     idle_beats: u32,
 }
@@ -54,14 +67,16 @@ impl CaptureUnit {
                 read: captured,
                 frame: frame_samples(format),
                 direct,
-                primed: false,
-                underfull_beats: 0,
+                flowing: false,
+                late_beats: 0,
             },
             pull: None,
             senders: Vec::new(),
             sinks: Vec::new(),
             pace: Pace::new(format),
             frame: Vec::with_capacity(frame_samples(format)),
+            skipped: 0,
+            behind: 0,
             woken: Vec::new(),
             idle_beats: 0,
         }
@@ -94,9 +109,10 @@ impl CaptureUnit {
         }
     }
 
-    fn fill(&mut self) {
+    /// Puts the beat's sound into the frame.
+    fn fill(&mut self) -> Beat {
         self.frame.clear();
-        self.frame.resize(self.pace.next(), 0);
+        self.frame.resize(self.pace.samples(), 0);
         let discard_until = self.capture.discard_until.load(Ordering::Acquire);
         self.input.discard(discard_until);
         let heard = self.is_heard();
@@ -108,9 +124,34 @@ impl CaptureUnit {
             Some(pull) if heard => {
                 let filled = pull.fill(&mut self.frame).min(self.frame.len());
                 self.frame[filled..].fill(0);
+                Beat::Sound
             }
-            Some(_) => {}
+            Some(_) => Beat::Pause,
             None => self.input.read(&mut self.frame),
+        }
+    }
+
+    /// Gives the frame to all who want it.
+    fn hand_on(&mut self, tick: Tick) {
+        let tick = Tick {
+            skipped: std::mem::take(&mut self.skipped),
+            ..tick
+        };
+        let frame = &self.frame;
+        self.senders.retain_mut(|sender| sender.feed(frame, tick));
+        self.sinks.retain_mut(|sink| sink.deliver(frame));
+        self.pace.advance();
+    }
+
+    /// Comes back to the clock in a pause, where it is not heard.
+    fn catch_up(&mut self, tick: Tick) {
+        let behind = std::mem::take(&mut self.behind);
+        let silent = behind.min(CATCH_UP_BEATS_MAX);
+        self.skipped = self.skipped.saturating_add(behind - silent);
+        for _ in 0..silent {
+            self.frame.clear();
+            self.frame.resize(self.pace.samples(), 0);
+            self.hand_on(tick);
         }
     }
 
@@ -137,11 +178,15 @@ impl CaptureUnit {
 impl Unit for CaptureUnit {
     fn tick(&mut self, tick: Tick) -> Next {
         self.read_news();
-        self.fill();
-        let frame = &self.frame;
-        self.senders
-            .retain_mut(|sender| sender.feed(frame, tick));
-        self.sinks.retain_mut(|sink| sink.deliver(frame));
+        self.skipped = self.skipped.saturating_add(tick.skipped);
+        match self.fill() {
+            Beat::Sound => self.hand_on(tick),
+            Beat::Late => self.behind = self.behind.saturating_add(1),
+            Beat::Pause => {
+                self.hand_on(tick);
+                self.catch_up(tick);
+            }
+        }
         if self.is_heard() || !self.input.samples.is_empty() {
             self.idle_beats = 0;
             return Next::Stay;
@@ -191,12 +236,26 @@ impl Pace {
         }
     }
 
-    fn next(&mut self) -> usize {
-        let before = (self.beats * self.rate_hz).div_ceil(100);
-        self.beats += 1;
-        let after = (self.beats * self.rate_hz).div_ceil(100);
-        (after - before) as usize * self.channels
+    /// Samples of all channels in the next frame.
+    fn samples(&self) -> usize {
+        let until = |beats: u64| (beats * self.rate_hz).div_ceil(100);
+        (until(self.beats + 1) - until(self.beats)) as usize * self.channels
     }
+
+    fn advance(&mut self) {
+        self.beats += 1;
+    }
+}
+
+/// What there is on a beat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beat {
+    Sound,
+    /// Whoever captures is expected to come a little later; what it brings then follows on what was
+    /// there before, without a gap.
+    Late,
+    /// Nobody captures, or the end of what somebody has captured.
+    Pause,
 }
 
 /// Captured sound on its way to a beat.
@@ -206,8 +265,10 @@ struct Input {
     read: u64,
     frame: usize,
     direct: bool,
-    primed: bool,
-    underfull_beats: u32,
+    /// Somebody captures.
+    flowing: bool,
+    /// Beats for which more has been waited for.
+    late_beats: u32,
 }
 
 impl Input {
@@ -219,31 +280,27 @@ impl Input {
         self.skip(obsolete as usize);
     }
 
-    /// Fills `out`, which is silent, with what was captured. A remainder shorter than a beat waits
-    /// one beat for its rest, and then is played alone.
-    fn read(&mut self, out: &mut [i16]) {
+    /// Fills `out`, which is silent, with what was captured. A remainder shorter than a beat is
+    /// played alone when its rest does not come.
+    fn read(&mut self, out: &mut [i16]) -> Beat {
         if self.direct && self.samples.slots() > DIRECT_FRAMES_MAX * self.frame {
-            self.skip(self.samples.slots() - PRIME_FRAMES * self.frame);
+            self.skip(self.samples.slots() - DIRECT_FRAMES_KEPT * self.frame);
         }
         let level = self.samples.slots();
-        if level == 0 {
-            self.primed = false;
-            self.underfull_beats = 0;
-            return;
+        let enough = level >= out.len();
+        if !enough && (self.flowing || level > 0) && self.late_beats < LATE_BEATS_MAX {
+            self.late_beats += 1;
+            return if self.flowing {
+                Beat::Late
+            } else {
+                Beat::Pause
+            };
         }
-        let enough = if self.primed {
-            out.len()
-        } else {
-            PRIME_FRAMES * self.frame
-        };
-        if level < enough && self.underfull_beats == 0 {
-            self.underfull_beats = 1;
-            return;
-        }
-        self.underfull_beats = 0;
-        self.primed = true;
+        self.late_beats = 0;
+        self.flowing = enough;
         let (filled, _) = self.samples.pop_partial_slice(out);
         self.read += filled.len() as u64;
+        if enough { Beat::Sound } else { Beat::Pause }
     }
 
     fn skip(&mut self, samples: usize) {
