@@ -8,6 +8,7 @@ use super::{
     format::CORE_TICK_SAMPLES,
     jitter::{Inserted, JitterBuffer, Step},
     level::{level_dbov, power},
+    send::DTX_BYTES_MAX,
     steering::{Bend, Steering},
     stretch::{LAG_MAX, Stretcher, WINDOW},
 };
@@ -56,6 +57,8 @@ pub(crate) struct Playout {
     /// Decoded and not yet played, interleaved.
     pcm: Vec<i16>,
     last: Last,
+    /// The last packet said that its sender pauses.
+    pausing: bool,
     steering: Steering,
     stretcher: Stretcher,
     /// Packets that were discarded other than by the buffer's bounds.
@@ -79,6 +82,7 @@ impl Playout {
             decoder: TrackDecoder::new()?,
             pcm: Vec::with_capacity(AHEAD_MAX * CHANNELS),
             last: Last::Silent,
+            pausing: false,
             steering: Steering::default(),
             stretcher: Stretcher::new(),
             refused: stats.discarded,
@@ -171,6 +175,7 @@ impl Playout {
                         .extend_from_slice(self.decoder.recover(&successor, samples));
                     self.stats.recovered += samples as u64;
                     self.last = Last::Decoded;
+                    self.pausing = false;
                 } else {
                     self.conceal(samples);
                 }
@@ -182,6 +187,7 @@ impl Playout {
 
     fn decode(&mut self, payload: &[u8]) {
         let start = self.pcm.len();
+        self.pausing = payload.len() <= DTX_BYTES_MAX;
         match self.decoder.decode(payload) {
             Some(samples) => self.pcm.extend_from_slice(samples),
             None => {
@@ -196,18 +202,27 @@ impl Playout {
     }
 
     fn conceal(&mut self, samples: usize) {
-        if self.last == Last::Decoded {
+        if self.last == Last::Decoded && !self.pausing {
             self.stats.concealment_events += 1;
         }
         // Concealment of silence is silence, and costs nothing.
         if self.last == Last::Silent {
             self.pcm.resize(self.pcm.len() + samples * CHANNELS, 0);
-            self.stats.silent += samples as u64;
+            self.count_missing(samples, samples);
         } else {
+            // In a pause the decoder makes the noise that was there before.
             self.pcm.extend_from_slice(self.decoder.conceal(samples));
             self.last = Last::Concealed;
+            self.count_missing(samples, 0);
         }
-        self.stats.concealed += samples as u64;
+    }
+
+    /// Where a sender pauses, nothing is missing.
+    fn count_missing(&mut self, samples: usize, silent: usize) {
+        if !self.pausing {
+            self.stats.concealed += samples as u64;
+            self.stats.silent += silent as u64;
+        }
     }
 
     fn silence(&mut self) {
@@ -220,8 +235,7 @@ impl Playout {
             fade_out(&mut self.pcm[start..]);
             self.last = Last::Silent;
         }
-        self.stats.concealed += CORE_TICK_SAMPLES as u64;
-        self.stats.silent += CORE_TICK_SAMPLES as u64;
+        self.count_missing(CORE_TICK_SAMPLES, CORE_TICK_SAMPLES);
     }
 
     fn account(&mut self, excess_us: Option<i64>, power: f64) {

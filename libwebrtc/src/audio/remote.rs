@@ -63,9 +63,10 @@ pub struct RemoteAudioStats {
     pub jitter_s: f64,
     /// Samples given to sinks.
     pub samples_played: u64,
-    /// Samples that were concealed or silent in place of sound that didn't come.
+    /// Samples that were concealed or silent in place of sound that didn't come. A pause that the
+    /// sender announces, as with DTX, is none.
     pub samples_concealed: u64,
-    /// Of these, the silent ones: pauses in which nothing was sent, and long losses.
+    /// Of these, the silent ones: before the first packet, after the last, and long losses.
     pub samples_silent: u64,
     /// Samples recovered from in-band redundancy.
     pub samples_recovered: u64,

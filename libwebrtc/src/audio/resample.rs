@@ -60,8 +60,13 @@ impl Resampler {
     pub fn process(&mut self, input: &[i16], out: &mut Vec<i16>) {
         let frames = input.len() / self.channels;
         for (channel, history) in self.history.iter_mut().enumerate() {
-            let samples = input.iter().skip(channel).step_by(self.channels);
-            history.extend(samples.map(|&sample| f32::from(sample)));
+            if self.channels == 1 {
+                // Without steps the compiler takes several at once.
+                history.extend(input.iter().map(|&sample| f32::from(sample)));
+            } else {
+                let samples = input.iter().skip(channel).step_by(self.channels);
+                history.extend(samples.map(|&sample| f32::from(sample)));
+            }
         }
         let (mut newest, mut phase) = self.next;
         while newest < frames {

@@ -22,8 +22,9 @@ const PACKET_SAMPLES: usize = 2 * CORE_TICK_SAMPLES;
 const PAYLOAD_BYTES_MAX: usize = 1_275;
 
 /// With DTX the encoder marks a packet that needs no sending by this length or less
-/// (`opus_encode`'s documentation).
-const DTX_BYTES_MAX: usize = 2;
+/// (`opus_encode`'s documentation). The first of them is sent all the same, as WebRTC does: it says
+/// that what follows is a pause and no loss.
+pub(super) const DTX_BYTES_MAX: usize = 2;
 
 /// Bit rates that libopus accepts for one stream.
 const BITRATE_MIN_BPS: u32 = 6_000;
@@ -263,9 +264,10 @@ impl Sender {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.wrapping_add(PACKET_SAMPLES as u32);
         match encoded {
-            Ok(length) if self.dtx && length <= DTX_BYTES_MAX => self.paused = true,
+            Ok(length) if self.dtx && length <= DTX_BYTES_MAX && self.paused => {}
             Ok(length) => {
-                let marker = std::mem::replace(&mut self.paused, false);
+                let pauses = self.dtx && length <= DTX_BYTES_MAX;
+                let marker = std::mem::replace(&mut self.paused, pauses);
                 (self.out)(EncodedAudio {
                     payload: &self.payload[..length],
                     timestamp,

@@ -236,11 +236,16 @@ fn pauses_with_dtx_are_silent_and_as_long_as_they_were() {
     let mut call = Call::new(network, settings, tone);
     let listener = Listener::on(&call.remote, 16_000, 1);
     call.beats(200);
+    let before = call.stats();
     on.store(false, Ordering::Relaxed);
     call.beats(300);
     on.store(true, Ordering::Relaxed);
     call.beats(200);
     assert_eq!(listener.count(), 700);
+    // Nothing was missing.
+    let after = call.stats();
+    assert_eq!(after.samples_concealed, before.samples_concealed);
+    assert_eq!(after.concealment_events, before.concealment_events);
     let loud: Vec<usize> = listener
         .frames
         .lock()

@@ -63,7 +63,8 @@ fn with_dtx_a_pause_costs_next_to_nothing_and_its_end_is_marked() {
     let before = sent.lock().len();
     stage.beats(400);
     let pause = sent.lock().len() - before;
-    assert!(pause <= 15, "{pause} packets in 4 s of silence");
+    // The noise is sent anew every 400 ms, and after it that the pause goes on.
+    assert!(pause <= 25, "{pause} packets in 4 s of silence");
     on.store(true, Ordering::Relaxed);
     stage.beats(20);
     let sent = sent.lock();
