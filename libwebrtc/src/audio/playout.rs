@@ -177,6 +177,8 @@ impl Playout {
                     self.last = Last::Decoded;
                     self.pausing = false;
                 } else {
+                    // Its number is missing, so it was sent.
+                    self.pausing = false;
                     self.conceal(samples);
                 }
             }
@@ -226,6 +228,8 @@ impl Playout {
     }
 
     fn silence(&mut self) {
+        // In a pause something comes sooner than this, and a new stream has not announced any.
+        self.pausing = false;
         let start = self.pcm.len();
         if self.last == Last::Silent {
             self.pcm.resize(start + FRAME_SAMPLES, 0);

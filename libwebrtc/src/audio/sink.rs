@@ -12,8 +12,9 @@ use super::{convert::Converter, format::Format};
 /// Both calls come on an audio thread that serves other tracks too, and the sink is dropped there:
 /// none of it may block, wait or take long. A sink that panics takes its track out of service.
 pub trait AudioSink: Send {
-    /// 10 ms of interleaved PCM in the format the sink was added with. It comes every 10 ms,
-    /// whether or not packets did; what is missing is concealed or silent.
+    /// 10 ms of interleaved PCM in the format the sink was added with. On a remote track it comes
+    /// every 10 ms, whether or not packets did; what is missing is concealed or silent. On a local
+    /// one it comes with the sound that is sent: when that was late, some of it comes at once.
     fn on_frame(&mut self, frame: &[i16]);
 
     /// No frame will follow, because the track has ended. Not called when the handle is dropped.

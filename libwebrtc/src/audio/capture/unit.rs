@@ -32,9 +32,9 @@ const DIRECT_FRAMES_KEPT: usize = 2;
 /// them last.
 const LATE_BEATS_MAX: u32 = 2;
 
-/// So much is caught up with silence at once in a pause. What a capturer with a slow clock is behind
-/// by beyond that is left out of the timestamps.
-const CATCH_UP_BEATS_MAX: u32 = 10;
+/// The sound is behind the clock by so many beats at most, 100 ms, until a pause makes up for them.
+/// A capturer that is slower than that makes gaps.
+const BEHIND_BEATS_MAX: u32 = 10;
 
 pub(super) struct CaptureUnit {
     capture: Arc<Capture>,
@@ -145,10 +145,7 @@ impl CaptureUnit {
 
     /// Comes back to the clock in a pause, where it is not heard.
     fn catch_up(&mut self, tick: Tick) {
-        let behind = std::mem::take(&mut self.behind);
-        let silent = behind.min(CATCH_UP_BEATS_MAX);
-        self.skipped = self.skipped.saturating_add(behind - silent);
-        for _ in 0..silent {
+        for _ in 0..std::mem::take(&mut self.behind) {
             self.frame.clear();
             self.frame.resize(self.pace.samples(), 0);
             self.hand_on(tick);
@@ -181,7 +178,8 @@ impl Unit for CaptureUnit {
         self.skipped = self.skipped.saturating_add(tick.skipped);
         match self.fill() {
             Beat::Sound => self.hand_on(tick),
-            Beat::Late => self.behind = self.behind.saturating_add(1),
+            Beat::Late if self.behind < BEHIND_BEATS_MAX => self.behind += 1,
+            Beat::Late => self.hand_on(tick),
             Beat::Pause => {
                 self.hand_on(tick);
                 self.catch_up(tick);

@@ -79,6 +79,7 @@ impl Worker {
         let mut served = Served::default();
         if self.units.is_empty() {
             self.ticker = None;
+            self.pressure = Pressure::default();
             return served;
         }
         let grid = self.grid.unwrap_or(now);
@@ -245,6 +246,15 @@ mod tests {
         }
         let hurried: Vec<_> = seen.try_iter().map(|tick| tick.hurried).collect();
         assert_eq!((hurried[0], hurried[99]), (false, true));
+        // Not those that come after them, when it has had nothing to do.
+        drop(seen);
+        let start = start + TICK * 100;
+        worker.serve(start);
+        worker.serve(start + TICK);
+        let (unit, seen, _) = probe(None);
+        worker.adopt(&mut vec![unit as Box<dyn Unit>]);
+        worker.serve(start + TICK * 2);
+        assert!(!seen.recv().unwrap().hurried);
     }
 
     #[test]

@@ -206,7 +206,10 @@ impl Lane {
                 Some(deadline) => {
                     thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
                 }
-                None => self.rest(),
+                None => {
+                    self.counters.hurried.store(false, Ordering::Relaxed);
+                    self.rest();
+                }
             }
         }
     }

@@ -155,17 +155,37 @@ fn who_captures_for_each_beat_is_heard_in_that_beat() {
 
 #[test]
 fn who_is_late_now_and_then_leaves_no_gap() {
-    for queue_ms in [0, 100] {
+    let by_one = &[1, 1, 1, 0, 2, 1, 1, 0, 0, 3, 1, 0, 2, 1, 1, 1];
+    let by_two = &[1, 1, 0, 0, 3, 1];
+    for (queue_ms, beats) in [(0, &by_one[..]), (100, by_one), (0, by_two), (100, by_two)] {
         let mut stage = Stage::new();
         let source = stage.source(48_000, 1, queue_ms);
         let _listener = Listener::on(&local(&source), 48_000, 1);
-        let beats = [1, 1, 1, 0, 2, 1, 1, 0, 0, 3, 1, 0, 2, 1, 1, 1];
-        let heard = heard_of(&mut stage, &source, &beats);
+        let heard = heard_of(&mut stage, &source, beats);
         let heard: Vec<_> = heard.iter().map(|frame| frame[0]).collect();
-        // The frame that comes late the first time stays in hand, and two of them after the second.
+        // By as much as it was late, two beats in all, it is ahead of what is heard from then on.
         let captured: i16 = beats.iter().sum::<u32>() as i16;
         assert_eq!(heard, (1..=captured - 2).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn one_that_is_too_slow_makes_gaps_and_no_lasting_delay() {
+    let mut stage = Stage::new();
+    let source = stage.source(48_000, 1, 100);
+    let (_send, sent) = stage.send(&local(&source), OpusSend::default());
+    let beats: Vec<u32> = (0..200).map(|beat| 1 - beat % 2).collect();
+    heard_of(&mut stage, &source, &beats);
+    // 200 beats are 100 packets; 10 of the beats may be owed.
+    let count = sent.lock().len();
+    assert!((94..=96).contains(&count), "{count}");
+    heard_of(&mut stage, &source, &[0; 20]);
+    let sent = sent.lock();
+    assert!((109..=110).contains(&sent.len()), "{}", sent.len());
+    assert!(
+        sent.windows(2)
+            .all(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp) == 960)
+    );
 }
 
 #[test]
@@ -174,7 +194,7 @@ fn the_time_that_late_capturers_took_is_made_up_for_in_the_pause() {
     let source = stage.source(48_000, 1, 0);
     let (_send, sent) = stage.send(&local(&source), OpusSend::default());
     for _ in 0..10 {
-        let beats = [1, 1, 0, 2, 1, 1, 0, 0, 3, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        let beats = [1, 1, 0, 2, 1, 1, 0, 0, 0, 4, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
         heard_of(&mut stage, &source, &beats);
     }
     let sent = sent.lock();
