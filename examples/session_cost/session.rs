@@ -96,7 +96,8 @@ impl Speech {
 
     /// A recording of one channel and 16 bits.
     pub fn read(path: &str) -> Result<Self, Failure> {
-        let mut recording = hound::WavReader::open(path)?;
+        let mut recording = hound::WavReader::open(path)
+            .map_err(|error| format!("{path} can't be read as WAV: {error}"))?;
         let spec = recording.spec();
         if spec.channels != 1 {
             return Err(format!("{path} has {} channels in place of one", spec.channels).into());

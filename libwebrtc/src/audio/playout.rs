@@ -170,15 +170,14 @@ impl Playout {
         match self.buffer.step(at) {
             Step::Decode(payload) => self.decode(&payload),
             Step::Recover { successor, samples } => {
+                // Its number is missing, so it was sent.
+                self.pausing = false;
                 if has_redundancy(&successor) {
                     self.pcm
                         .extend_from_slice(self.decoder.recover(&successor, samples));
                     self.stats.recovered += samples as u64;
                     self.last = Last::Decoded;
-                    self.pausing = false;
                 } else {
-                    // Its number is missing, so it was sent.
-                    self.pausing = false;
                     self.conceal(samples);
                 }
             }

@@ -12,11 +12,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::super::clock::TICK;
 use super::lateness::{Lateness, LatenessCounter};
 use super::priority;
 use super::{Executor, Served, Unit, Worker};
-use crate::{RtcError, RtcErrorType};
+use crate::{RtcError, RtcErrorType, audio::clock::TICK};
 
 /// More threads than this have never anything to do: one serves about a hundred tracks.
 const THREADS_MAX: usize = 4;
@@ -247,10 +246,7 @@ fn micros(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{super::clock::TICK, tests::probe},
-        *,
-    };
+    use super::{super::tests::probe, *};
 
     #[test]
     fn the_threads_of_the_process_beat_in_real_time() {
