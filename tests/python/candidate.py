@@ -108,6 +108,8 @@ class Candidate:
             self.said.clear()
             self.say.set()
             await self.said.wait()
+            # A pause within the recording may have ended a turn; what is waited for is the turn with its last words.
+            self.understood.clear()
             self.out["answered"] += 1
             self.onset.clear()
             self.ended_at = time.perf_counter()
