@@ -40,6 +40,12 @@ const FAIR: Weather = Weather {
     jitter_ms: 0,
     doubled_percent: 0,
 };
+const LOSSY: Weather = Weather {
+    loss_percent: 5,
+    delay_ms: 3,
+    jitter_ms: 0,
+    doubled_percent: 0,
+};
 const FOUL: Weather = Weather {
     loss_percent: 10,
     delay_ms: 40,
@@ -158,28 +164,46 @@ async fn first_candidate(peer: &mut Peer) -> SocketAddr {
     SocketAddr::new(words[4].parse().unwrap(), words[5].parse().unwrap())
 }
 
-/// The description without candidates: the peers are to meet on the network alone.
-fn without_candidates(description: &SessionDescription) -> SessionDescription {
+/// The description without the lines that begin with one of these; without candidates, so that the peers meet on the
+/// network alone.
+fn without(description: &SessionDescription, beginnings: &[&str]) -> SessionDescription {
     let text: String = description
         .to_string()
         .lines()
-        .filter(|line| !line.starts_with("a=candidate") && !line.starts_with("a=end-of"))
+        .filter(|line| {
+            !beginnings
+                .iter()
+                .any(|beginning| line.starts_with(beginning))
+        })
         .flat_map(|line| [line, "\r\n"])
         .collect();
     SessionDescription::parse(&text, description.sdp_type()).unwrap()
 }
 
 async fn meet(a: &mut Peer, b: &mut Peer, weather: Weather) -> Network {
+    meet_without(a, b, weather, None).await
+}
+
+/// Lets them meet; neither sees the other's lines that begin with `unseen`.
+async fn meet_without(
+    a: &mut Peer,
+    b: &mut Peer,
+    weather: Weather,
+    unseen: Option<&str>,
+) -> Network {
+    let seen = |description: &SessionDescription| {
+        let unseen: Vec<&str> = ["a=candidate", "a=end-of"]
+            .into_iter()
+            .chain(unseen)
+            .collect();
+        without(description, &unseen)
+    };
     let offer = a.pc.create_offer(OfferOptions::default()).await.unwrap();
     a.pc.set_local_description(offer.clone()).await.unwrap();
-    b.pc.set_remote_description(without_candidates(&offer))
-        .await
-        .unwrap();
+    b.pc.set_remote_description(seen(&offer)).await.unwrap();
     let answer = b.pc.create_answer(AnswerOptions::default()).await.unwrap();
     b.pc.set_local_description(answer.clone()).await.unwrap();
-    a.pc.set_remote_description(without_candidates(&answer))
-        .await
-        .unwrap();
+    a.pc.set_remote_description(seen(&answer)).await.unwrap();
     let network = Network::between(a, b, weather).await;
     for peer in [a, b] {
         within("the connection", async {
@@ -262,6 +286,85 @@ async fn listen(stream: &mut NativeAudioStream, frames: u32) -> Heard {
     heard
 }
 
+/// Lets `a` send noise to `b`, and gives the sender and what `b` receives.
+async fn talk(
+    a: &mut Peer,
+    b: &mut Peer,
+    weather: Weather,
+    unseen: Option<&str>,
+) -> (Network, RtpSender, RtpReceiver, NativeAudioStream) {
+    let init = RtpTransceiverInit {
+        direction: RtpTransceiverDirection::SendOnly,
+        stream_ids: vec!["stream".to_owned()],
+        send_encodings: Vec::new(),
+    };
+    let transceiver = a.pc.add_transceiver(noisy_track().into(), init).unwrap();
+    let network = meet_without(a, b, weather, unseen).await;
+    let event = within("the track", b.tracks.recv()).await.unwrap();
+    let MediaStreamTrack::Audio(track) = event.track else {
+        panic!("not audio")
+    };
+    let mut stream = NativeAudioStream::new(track, 48_000, 1);
+    within("the first sound", async {
+        while listen(&mut stream, 1).await.loud == 0 {}
+    })
+    .await;
+    (network, transceiver.sender(), event.receiver, stream)
+}
+
+/// What was lost in spite of all, and how often it was asked for: messages and packets, of each side.
+#[derive(Debug)]
+struct Resending {
+    lost: i64,
+    asked: (u32, u32),
+    resent: (u64, u64),
+}
+
+async fn resending(sender: &RtpSender, receiver: &RtpReceiver) -> Resending {
+    let sent = sender.get_stats().await.unwrap();
+    let sent = sent.iter().find_map(|entry| match entry {
+        RtcStats::OutboundRtp(s) => Some(&s.outbound),
+        _ => None,
+    });
+    let received = receiver.get_stats().await.unwrap();
+    let received = received.iter().find_map(|entry| match entry {
+        RtcStats::InboundRtp(s) => Some((&s.inbound, &s.received)),
+        _ => None,
+    });
+    let (sent, (inbound, received)) = (sent.unwrap(), received.unwrap());
+    Resending {
+        lost: received.packets_lost,
+        asked: (sent.nack_count, inbound.nack_count),
+        resent: (
+            sent.retransmitted_packets_sent,
+            inbound.retransmitted_packets_received,
+        ),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_short_way_what_is_lost_is_asked_for_and_comes_back() {
+    let (mut a, mut b) = (peer(), peer());
+    let (_network, sender, receiver, mut stream) = talk(&mut a, &mut b, LOSSY, None).await;
+    listen(&mut stream, 1_000).await;
+    let seen = resending(&sender, &receiver).await;
+    // Some 25 of 500 packets are lost, and 5 % of the answers.
+    assert!(seen.asked.0 >= 8 && seen.asked.1 >= 8, "{seen:?}");
+    assert!(seen.resent.0 >= 8 && seen.resent.1 >= 8, "{seen:?}");
+    assert!(seen.lost <= 5, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_offer_it_is_asked_for_nothing() {
+    let (mut a, mut b) = (peer(), peer());
+    let (_network, sender, receiver, mut stream) =
+        talk(&mut a, &mut b, LOSSY, Some("a=rtcp-fb:111 nack")).await;
+    listen(&mut stream, 500).await;
+    let seen = resending(&sender, &receiver).await;
+    assert_eq!((seen.asked, seen.resent), ((0, 0), (0, 0)), "{seen:?}");
+    assert!(seen.lost > 0, "{seen:?}");
+}
+
 async fn recovered_samples(receiver: &RtpReceiver) -> (u64, u64) {
     let stats = receiver.get_stats().await.unwrap();
     let counts = stats.iter().find_map(|entry| match entry {
@@ -277,25 +380,10 @@ async fn recovered_samples(receiver: &RtpReceiver) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_goes_on_through_loss_and_through_a_cut_of_the_link() {
     let (mut a, mut b) = (peer(), peer());
-    let init = RtpTransceiverInit {
-        direction: RtpTransceiverDirection::SendOnly,
-        stream_ids: vec!["stream".to_owned()],
-        send_encodings: Vec::new(),
-    };
-    a.pc.add_transceiver(noisy_track().into(), init).unwrap();
-    let network = meet(&mut a, &mut b, FOUL).await;
-    let event = within("the track", b.tracks.recv()).await.unwrap();
-    let MediaStreamTrack::Audio(track) = event.track else {
-        panic!("not audio")
-    };
-    let mut stream = NativeAudioStream::new(track, 48_000, 1);
-    within("the first sound", async {
-        while listen(&mut stream, 1).await.loud == 0 {}
-    })
-    .await;
+    let (network, _, receiver, mut stream) = talk(&mut a, &mut b, FOUL, None).await;
 
     let heard = listen(&mut stream, 300).await;
-    let (concealed, received) = recovered_samples(&event.receiver).await;
+    let (concealed, received) = recovered_samples(&receiver).await;
     assert!(heard.loud > 250, "{} of 300 frames have sound", heard.loud);
     assert!(
         concealed > 0 && concealed < received / 2,

@@ -30,6 +30,9 @@ const AHEAD_MAX: usize = WINDOW + 5_760 + LAG_MAX;
 /// Sound after silence is faded in over 2.5 ms, the overlap of Opus's own blocks.
 const FADE_IN_SAMPLES: usize = 120;
 
+/// Concealment that is broken off fades out over 5 ms.
+const BRIDGE_SAMPLES: usize = 240;
+
 /// What playout has done since the track began.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct PlayoutStats {
@@ -61,6 +64,8 @@ pub(crate) struct Playout {
     pausing: bool,
     steering: Steering,
     stretcher: Stretcher,
+    /// How the concealment would have gone on, to be faded out under what is played instead.
+    bridge: Vec<i16>,
     /// Packets that were discarded other than by the buffer's bounds.
     refused: u64,
     stats: PlayoutStats,
@@ -85,6 +90,7 @@ impl Playout {
             pausing: false,
             steering: Steering::default(),
             stretcher: Stretcher::new(),
+            bridge: Vec::with_capacity(BRIDGE_SAMPLES * CHANNELS),
             refused: stats.discarded,
             stats,
         })
@@ -168,13 +174,16 @@ impl Playout {
     /// Adds what comes next to `pcm`.
     fn advance(&mut self, at: Instant) {
         match self.buffer.step(at) {
-            Step::Decode(payload) => self.decode(&payload),
+            Step::Decode(payload) => self.decode(&payload, 0),
+            Step::CatchUp { payload, past } => self.catch_up(&payload, past),
             Step::Recover { successor, samples } => {
                 // Its number is missing, so it was sent.
                 self.pausing = false;
                 if has_redundancy(&successor) {
+                    let start = self.pcm.len();
                     self.pcm
                         .extend_from_slice(self.decoder.recover(&successor, samples));
+                    self.join(start);
                     self.stats.recovered += samples as u64;
                     self.last = Last::Decoded;
                 } else {
@@ -186,20 +195,44 @@ impl Playout {
         }
     }
 
-    fn decode(&mut self, payload: &[u8]) {
+    /// Decodes a packet and leaves its first `past` samples per channel out.
+    fn decode(&mut self, payload: &[u8], past: usize) {
         let start = self.pcm.len();
         self.pausing = payload.len() <= DTX_BYTES_MAX;
         match self.decoder.decode(payload) {
-            Some(samples) => self.pcm.extend_from_slice(samples),
+            Some(samples) => self
+                .pcm
+                .extend_from_slice(samples.get(past * CHANNELS..).unwrap_or_default()),
             None => {
                 self.refused += 1;
-                return self.conceal(packet_samples(payload).unwrap_or(CORE_TICK_SAMPLES));
+                let samples = packet_samples(payload).unwrap_or(CORE_TICK_SAMPLES);
+                return self.conceal(samples.saturating_sub(past));
             }
+        }
+        if self.pcm.len() == start {
+            return;
         }
         if self.last == Last::Silent {
             fade_in(&mut self.pcm[start..]);
         }
+        self.join(start);
         self.last = Last::Decoded;
+    }
+
+    /// Leads over from concealment that was broken off to what stands at `start`.
+    fn join(&mut self, start: usize) {
+        cross_fade(&self.bridge, &mut self.pcm[start..]);
+        self.bridge.clear();
+    }
+
+    /// Joins in after concealment where the stream has got to meanwhile. The decoder hears all of the
+    /// packet, since what follows builds on it.
+    fn catch_up(&mut self, payload: &[u8], past: usize) {
+        if self.last == Last::Concealed && self.bridge.is_empty() {
+            let bridge = self.decoder.conceal(BRIDGE_SAMPLES);
+            self.bridge.extend_from_slice(bridge);
+        }
+        self.decode(payload, past);
     }
 
     fn conceal(&mut self, samples: usize) {
@@ -212,7 +245,9 @@ impl Playout {
             self.count_missing(samples, samples);
         } else {
             // In a pause the decoder makes the noise that was there before.
+            let start = self.pcm.len();
             self.pcm.extend_from_slice(self.decoder.conceal(samples));
+            self.join(start);
             self.last = Last::Concealed;
             self.count_missing(samples, 0);
         }
@@ -229,6 +264,7 @@ impl Playout {
     fn silence(&mut self) {
         // In a pause something comes sooner than this, and a new stream has not announced any.
         self.pausing = false;
+        self.bridge.clear();
         let start = self.pcm.len();
         if self.last == Last::Silent {
             self.pcm.resize(start + FRAME_SAMPLES, 0);
@@ -268,6 +304,14 @@ fn mix(from: i16, to: i16, weight: f32) -> i16 {
 fn fade_in(pcm: &mut [i16]) {
     for (index, sample) in pcm.iter_mut().take(FADE_IN_SAMPLES * CHANNELS).enumerate() {
         *sample = mix(0, *sample, ramp(index / CHANNELS, FADE_IN_SAMPLES));
+    }
+}
+
+/// Fades `from` out over the beginning of `pcm`, which fades in.
+fn cross_fade(from: &[i16], pcm: &mut [i16]) {
+    let frames = from.len() / CHANNELS;
+    for (index, (sample, &before)) in pcm.iter_mut().zip(from).enumerate() {
+        *sample = mix(before, *sample, ramp(index / CHANNELS, frames));
     }
 }
 

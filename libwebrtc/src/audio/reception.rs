@@ -15,6 +15,7 @@ const JITTER_WEIGHT: f64 = 1.0 / 16.0;
 pub(super) struct Reception {
     packets: u64,
     bytes: u64,
+    resent: (u64, u64),
     source: Option<Source>,
     expected_before: i64,
     jitter_samples: f64,
@@ -32,6 +33,10 @@ impl Reception {
     pub fn count(&mut self, packet: &RtpAudio) {
         self.packets += 1;
         self.bytes += packet.payload.len() as u64;
+        if packet.resent {
+            self.resent.0 += 1;
+            self.resent.1 += packet.payload.len() as u64;
+        }
         let Some(source) = self
             .source
             .as_mut()
@@ -47,6 +52,9 @@ impl Reception {
             return self.begin(packet);
         }
         source.highest += i64::from(ahead.max(0));
+        if packet.resent {
+            return;
+        }
         let media = packet.timestamp.wrapping_sub(source.last.0).cast_signed();
         let elapsed = seconds_between(source.last.1, packet.arrival) * f64::from(CORE_RATE_HZ);
         // A sender whose timestamps jump says nothing about the network.
@@ -83,6 +91,11 @@ impl Reception {
         self.bytes
     }
 
+    /// Of these, the packets and their bytes that were lost and sent again.
+    pub fn resent(&self) -> (u64, u64) {
+        self.resent
+    }
+
     /// Expected less received, which duplicates can make negative.
     pub fn lost(&self) -> i64 {
         self.expected() - i64::try_from(self.packets).unwrap_or(i64::MAX)
@@ -115,6 +128,7 @@ mod tests {
             marker: false,
             payload: Bytes::from_static(&[0; 40]),
             arrival: start + Duration::from_millis(u64::from(n) * 20 + late_ms),
+            resent: false,
         }
     }
 
@@ -152,6 +166,26 @@ mod tests {
             "{}",
             reception.jitter_s()
         );
+    }
+
+    #[test]
+    fn what_was_sent_again_is_no_loss_and_no_jitter() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        for n in 0..200 {
+            if n % 10 != 5 {
+                reception.count(&packet(start, n, 0));
+            }
+            if n % 10 == 7 {
+                reception.count(&RtpAudio {
+                    resent: true,
+                    ..packet(start, n - 2, 55)
+                });
+            }
+        }
+        assert_eq!((reception.packets(), reception.lost()), (200, 0));
+        assert_eq!(reception.resent(), (20, 20 * 40));
+        assert!(reception.jitter_s() < 1e-9, "{}", reception.jitter_s());
     }
 
     #[test]

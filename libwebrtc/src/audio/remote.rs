@@ -42,6 +42,8 @@ pub struct RtpAudio {
     pub payload: Bytes,
     /// When it was read from the socket.
     pub arrival: Instant,
+    /// It was lost and sent again, so that its arrival says nothing about the network.
+    pub resent: bool,
 }
 
 /// What has happened to a received track since it began. Samples are counted per channel at
@@ -53,6 +55,10 @@ pub struct RemoteAudioStats {
     pub packets_received: u64,
     /// Payload bytes that arrived.
     pub bytes_received: u64,
+    /// Of these packets, the ones that were lost and sent again.
+    pub packets_resent: u64,
+    /// Their payload bytes.
+    pub bytes_resent: u64,
     /// Packets expected by sequence number and not received; duplicates count against it.
     pub packets_lost: i64,
     /// Packets that arrived and were not played: late, duplicate, damaged or too many.
@@ -194,6 +200,8 @@ impl RemoteAudio {
         RemoteAudioStats {
             packets_received: reception.packets(),
             bytes_received: reception.bytes(),
+            packets_resent: reception.resent().0,
+            bytes_resent: reception.resent().1,
             packets_lost: reception.lost(),
             packets_discarded: playout.discarded
                 + playout.late

@@ -15,6 +15,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 use rtc::shared::error::Error as StackError;
 
 use super::crypto;
+use super::nack::{Resent, Retransmission};
 use super::reports::{ReportObserver, Reports};
 use crate::MediaType;
 use crate::rtp_parameters::{RtpCapabilities, RtpCodecCapability, RtpHeaderExtensionCapability};
@@ -47,8 +48,15 @@ const OPUS_FMTP: &str = "minptime=10;useinbandfec=1";
 pub(super) const AUDIO_LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
-pub(super) fn build(now: Instant, reports: &Reports) -> Result<RTCPeerConnection, StackError> {
+pub(super) fn build(
+    now: Instant,
+    reports: &Reports,
+    resent: &Resent,
+) -> Result<RTCPeerConnection, StackError> {
+    let retransmission = Retransmission::new(resent.clone(), reports.clone());
     let registry = configure_rtcp_reports(Registry::new())
+        // Nearer to the wire than the reports, which are to know nothing of it.
+        .with(Slot::NackResponder, retransmission)
         // Between the report generators and the wire, to see the reports of both sides.
         .with(Slot::Custom(9_500), ReportObserver::new(reports.clone()));
     RTCPeerConnectionBuilder::new()
@@ -114,9 +122,16 @@ pub(super) fn opus() -> RTCRtpCodecParameters {
             clock_rate: 48_000,
             channels: 2,
             sdp_fmtp_line: OPUS_FMTP.to_owned(),
-            rtcp_feedback: Vec::new(),
+            rtcp_feedback: vec![feedback("nack", "")],
         },
         payload_type: OPUS_PAYLOAD_TYPE,
+    }
+}
+
+fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
+    RTCPFeedback {
+        typ: typ.to_owned(),
+        parameter: parameter.to_owned(),
     }
 }
 
@@ -134,12 +149,7 @@ fn video_codecs() -> [RTCRtpCodecParameters; 4] {
             clock_rate: 90_000,
             channels: 0,
             sdp_fmtp_line: fmtp.to_owned(),
-            rtcp_feedback: [("ccm", "fir"), ("nack", "pli")]
-                .map(|(typ, parameter)| RTCPFeedback {
-                    typ: typ.to_owned(),
-                    parameter: parameter.to_owned(),
-                })
-                .to_vec(),
+            rtcp_feedback: vec![feedback("ccm", "fir"), feedback("nack", "pli")],
         },
         payload_type,
     })

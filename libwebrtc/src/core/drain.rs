@@ -32,6 +32,29 @@ pub(crate) struct ReceivedRtp {
     pub marker: bool,
     pub payload: Bytes,
     pub arrival: Instant,
+    /// Whether it was asked for, so that its arrival says nothing about the way.
+    pub resent: bool,
+}
+
+impl ReceivedRtp {
+    fn new(arrival: Instant, packet: &rtc::rtp::Packet) -> Self {
+        Self {
+            ssrc: packet.header.ssrc,
+            sequence_number: packet.header.sequence_number,
+            timestamp: packet.header.timestamp,
+            marker: packet.header.marker,
+            payload: packet.payload.clone(),
+            arrival,
+            resent: false,
+        }
+    }
+
+    pub(super) fn resent(arrival: Instant, packet: &rtc::rtp::Packet) -> Self {
+        Self {
+            resent: true,
+            ..Self::new(arrival, packet)
+        }
+    }
 }
 
 /// Something that the stack reports.
@@ -122,7 +145,9 @@ impl Core {
                     return Ok(());
                 }
             }
-        })
+        })?;
+        self.resent.take_into(&mut out.media);
+        Ok(())
     }
 }
 
@@ -134,14 +159,9 @@ impl Outputs {
                 data: message.data,
                 binary: !message.is_string,
             }),
-            RTCMessage::RtpPacket(_, packet) => self.media.push(ReceivedRtp {
-                ssrc: packet.header.ssrc,
-                sequence_number: packet.header.sequence_number,
-                timestamp: packet.header.timestamp,
-                marker: packet.header.marker,
-                payload: packet.payload,
-                arrival: read.now,
-            }),
+            RTCMessage::RtpPacket(_, packet) => {
+                self.media.push(ReceivedRtp::new(read.now, &packet));
+            }
             // Reports are read on their way in, by the observer in `reports`.
             _ => {}
         }

@@ -8,6 +8,7 @@ mod config;
 mod crypto;
 mod drain;
 mod media;
+mod nack;
 mod negotiation;
 mod reports;
 mod sdp_fix;
@@ -29,6 +30,7 @@ pub(crate) use channels::ChannelOptions;
 pub(crate) use config::capabilities;
 pub(crate) use drain::{CoreEvent, Outputs, Packet, ReceivedRtp};
 pub(crate) use media::OutgoingRtp;
+use nack::Resent;
 pub(crate) use negotiation::check_sdp;
 use reports::Reports;
 #[cfg(test)]
@@ -70,6 +72,7 @@ pub(crate) struct Core {
     /// Why `stack` is gone, if a panic took it.
     panic: Option<String>,
     reports: Reports,
+    resent: Resent,
     /// The last offer and answer as the stack wrote them: it takes back no other text.
     last_offer: Option<String>,
     last_answer: Option<String>,
@@ -78,8 +81,8 @@ pub(crate) struct Core {
 impl Core {
     /// Builds the stack, with a fresh certificate.
     pub fn new(now: Instant) -> Result<Self, CoreError> {
-        let reports = Reports::default();
-        let build = || config::build(now, &reports);
+        let (reports, resent) = (Reports::default(), Resent::default());
+        let build = || config::build(now, &reports, &resent);
         let stack = match catch_unwind(AssertUnwindSafe(build)) {
             Ok(built) => built?,
             Err(panic) => return Err(CoreError::Panicked(panic_text(panic.as_ref()))),
@@ -88,6 +91,7 @@ impl Core {
             stack: Some(Box::new(stack)),
             panic: None,
             reports,
+            resent,
             last_offer: None,
             last_answer: None,
         })

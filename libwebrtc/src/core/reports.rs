@@ -22,6 +22,8 @@ use super::Core;
 const SENT_REPORTS_MAX: usize = 8;
 /// How much of an expected loss is left with each later report without one: a tenth after twenty reports.
 const LOSS_FADING: f64 = 0.9;
+/// Reports come every few seconds; one about more packets than this has its numbers wrong.
+const REPORT_PACKETS_MAX: u32 = 10_000;
 /// The fractional unit of `last_sender_report` and `delay`: 1/65536 s.
 const SHORT_NTP_HZ: f64 = 65_536.0;
 
@@ -33,6 +35,9 @@ pub(super) struct RemoteReception {
     /// The share of lost packets that is to be reckoned with: rises with a report and falls slowly, since
     /// losses come in bursts.
     pub expected_loss: f64,
+    /// Packets that were asked for again since the last report, which may count them as received.
+    asked_for: u32,
+    last_seq: Option<u32>,
     /// In the units of the RTP clock.
     pub jitter: u32,
     pub round_trip_s: f64,
@@ -50,11 +55,22 @@ pub(super) struct RemoteSending {
     pub reports: u64,
 }
 
+/// What was sent again of a stream that we send.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Resendings {
+    /// Messages that asked for packets.
+    pub questions: u32,
+    pub packets: u64,
+    /// Payload alone.
+    pub bytes: u64,
+}
+
 #[derive(Debug, Default)]
 struct Book {
     sent: HashMap<u32, VecDeque<(u32, Instant)>>,
     receptions: HashMap<u32, RemoteReception>,
     sendings: HashMap<u32, RemoteSending>,
+    resendings: HashMap<u32, Resendings>,
 }
 
 /// The reports of one peer connection, shared between its stack and its statistics.
@@ -68,6 +84,28 @@ impl Reports {
 
     pub fn sending(&self, ssrc: u32) -> Option<RemoteSending> {
         self.0.lock().sendings.get(&ssrc).copied()
+    }
+
+    pub fn resendings(&self, ssrc: u32) -> Resendings {
+        let book = self.0.lock();
+        book.resendings.get(&ssrc).copied().unwrap_or_default()
+    }
+
+    /// Notes that packets of a stream that we send are asked for.
+    pub fn note_question(&self, ssrc: u32) {
+        self.0.lock().resendings.entry(ssrc).or_default().questions += 1;
+    }
+
+    /// Notes that a packet of a stream that we send is sent again, with so many bytes of payload, and whether nobody
+    /// had asked for it before.
+    pub fn note_resending(&self, ssrc: u32, bytes: usize, is_first: bool) {
+        let mut book = self.0.lock();
+        let resendings = book.resendings.entry(ssrc).or_default();
+        resendings.packets += 1;
+        resendings.bytes += bytes as u64;
+        if is_first && let Some(reception) = book.receptions.get_mut(&ssrc) {
+            reception.asked_for = reception.asked_for.saturating_add(1);
+        }
     }
 
     fn sent(&self, now: Instant, packets: &[Box<dyn rtcp::Packet>]) {
@@ -114,6 +152,7 @@ impl Reports {
         let mut book = self.0.lock();
         book.sent.remove(&ssrc);
         book.receptions.remove(&ssrc);
+        book.resendings.remove(&ssrc);
     }
 }
 
@@ -121,6 +160,21 @@ impl Core {
     /// The share of lost packets to reckon with on a stream that we send; none before the first report.
     pub fn expected_loss(&self, ssrc: u32) -> Option<f64> {
         Some(self.reports.reception(ssrc)?.expected_loss)
+    }
+}
+
+impl RemoteReception {
+    /// Which share of the packets since the last report was asked for.
+    fn share_asked_for(&mut self, block: &ReceptionReport) -> f64 {
+        let asked_for = std::mem::take(&mut self.asked_for);
+        let last_seq = self.last_seq.replace(block.last_sequence_number);
+        match last_seq.map(|last| block.last_sequence_number.wrapping_sub(last)) {
+            // A report that is older than its predecessor has nothing to compare with.
+            Some(packets) if (1..=REPORT_PACKETS_MAX).contains(&packets) => {
+                (f64::from(asked_for) / f64::from(packets)).min(1.0)
+            }
+            _ => 0.0,
+        }
     }
 }
 
@@ -149,7 +203,10 @@ impl Book {
         reception.packets_lost = block.total_lost.into();
         reception.fraction_lost = f64::from(block.fraction_lost) / 256.0;
         let faded = reception.expected_loss * LOSS_FADING;
-        reception.expected_loss = reception.fraction_lost.max(faded);
+        let loss = reception
+            .fraction_lost
+            .max(reception.share_asked_for(block));
+        reception.expected_loss = loss.max(faded);
         reception.jitter = block.jitter;
         if let Some(sent_at) = sent_at {
             let held = Duration::from_secs_f64(f64::from(block.delay) / SHORT_NTP_HZ);
@@ -301,6 +358,34 @@ mod tests {
         assert_eq!(expected[..2], [0.0, 0.25]);
         assert!(expected[2] < 0.25 && expected[3] < expected[2] && expected[3] > 0.15);
         assert!((expected[4] - 0.5).abs() < 1e-9, "{expected:?}");
+    }
+
+    #[test]
+    fn a_packet_that_was_asked_for_was_lost_whatever_the_report_says() {
+        let reports = Reports::default();
+        let now = Instant::now();
+        reports.sent(now, &[sender_report(7, 1 << 32)]);
+        let mut expected = Vec::new();
+        for (last_sequence_number, asked_for) in [(1_000, 50), (1_050, 5), (1_100, 0), (1_100, 9)] {
+            (0..asked_for).for_each(|_| reports.note_resending(7, 100, true));
+            let block = ReceptionReport {
+                ssrc: 7,
+                last_sequence_number,
+                ..Default::default()
+            };
+            let report: Box<dyn rtcp::Packet> = Box::new(ReceiverReport {
+                reports: vec![block],
+                ..Default::default()
+            });
+            reports.received(now, &[report]);
+            expected.push(reports.reception(7).unwrap().expected_loss);
+        }
+        assert_eq!(expected[..2], [0.0, 0.1]);
+        assert!(
+            expected[2] < 0.1 && expected[3] < expected[2],
+            "{expected:?}"
+        );
+        assert_eq!(reports.resendings(7).bytes, 6_400);
     }
 
     #[test]

@@ -109,6 +109,8 @@ fn complete_inbound(
             "packetsLost": audio.packets_lost,
             "packetsDiscarded": audio.packets_discarded,
             "bytesReceived": audio.bytes_received,
+            "retransmittedPacketsReceived": audio.packets_resent,
+            "retransmittedBytesReceived": audio.bytes_resent,
             "jitter": audio.jitter_s,
             "jitterBufferDelay": audio.delay_s_sum,
             "jitterBufferEmittedCount": audio.samples_played.saturating_sub(audio.samples_silent),
@@ -146,6 +148,12 @@ fn complete_outbound(
     extra: &mut Vec<Map<String, Value>>,
 ) {
     let Some(ssrc) = ssrc(entry) else { return };
+    let resendings = reports.resendings(ssrc);
+    entry.extend(object(json!({
+        "nackCount": resendings.questions,
+        "retransmittedPacketsSent": resendings.packets,
+        "retransmittedBytesSent": resendings.bytes,
+    })));
     let Some(reception) = reports.reception(ssrc) else {
         return;
     };

@@ -40,6 +40,7 @@ pub fn playout(data: &[u8]) {
             marker: kind & 0b1000 != 0,
             payload: Bytes::copy_from_slice(source.take(length)),
             arrival: now,
+            resent: kind & 0b1000 != 0,
         });
         for _ in 0..kind >> 4 {
             now += TICK;

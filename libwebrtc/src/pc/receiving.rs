@@ -35,6 +35,7 @@ impl Routes {
             marker: packet.marker,
             payload: packet.payload,
             arrival: packet.arrival,
+            resent: packet.resent,
         };
         Some((audio.clone(), packet))
     }

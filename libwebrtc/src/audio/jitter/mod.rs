@@ -72,6 +72,14 @@ pub(crate) enum Inserted {
 pub(crate) enum Step {
     /// Decode this packet.
     Decode(Bytes),
+    /// Decode this packet, of which `past` samples per channel were concealed already: they are not
+    /// to be heard.
+    CatchUp {
+        /// It was lost and sent again.
+        payload: Bytes,
+        /// At most what it holds.
+        past: usize,
+    },
     /// Recover `samples` of the packet that is missing from the redundancy in its successor.
     Recover {
         /// The successor, which will be decoded next.
@@ -90,6 +98,7 @@ struct Packet {
     seq: i64,
     time: i64,
     samples: i64,
+    resent: bool,
     payload: Bytes,
 }
 
@@ -104,6 +113,8 @@ enum Playout {
         last_seq: i64,
         /// Samples that were concealed or silent since, which `expected` does not count.
         concealed: i64,
+        /// What was concealed is left out of the packets that come next.
+        catching_up: bool,
     },
 }
 
@@ -154,7 +165,7 @@ impl JitterBuffer {
             Verdict::Suspect => return Inserted::Stray,
         };
         if self.is_past(place) {
-            self.learn(place, arrival_us);
+            self.learn(place, arrival_us, packet.resent);
             return Inserted::Late;
         }
         let Err(index) = self.find(place.seq) else {
@@ -164,11 +175,12 @@ impl JitterBuffer {
             self.start_over();
             self.delay.rebase();
         }
-        self.learn(place, arrival_us);
+        self.learn(place, arrival_us, packet.resent);
         let packet = Packet {
             seq: place.seq,
             time: place.time,
             samples: samples as i64,
+            resent: packet.resent,
             payload: packet.payload,
         };
         // After a jump the buffer is empty, and the index from before it is beyond its end.
@@ -190,6 +202,7 @@ impl JitterBuffer {
                 expected,
                 last_seq,
                 concealed,
+                catching_up,
             } = self.playout
             else {
                 match self.packets.front() {
@@ -198,6 +211,7 @@ impl JitterBuffer {
                             expected: head.time,
                             last_seq: head.seq - 1,
                             concealed: 0,
+                            catching_up: false,
                         };
                         continue;
                     }
@@ -213,6 +227,13 @@ impl JitterBuffer {
                 self.packets.pop_front();
                 self.overflowed += 1;
                 continue;
+            }
+            let past = concealed - gap;
+            // What is sent again comes when its time has begun or is over. Playing it all the same would
+            // put off all that follows, loss by loss; that is for when the target delay has risen.
+            let is_early = now_us - self.ideal_us(expected + concealed) < -TOLERANCE_US;
+            if past > 0 && (catching_up || head.resent && !is_early) {
+                return self.catch_up(past);
             }
             let surplus_us = now_us - self.ideal_us(head.time);
             let missing = head.seq - last_seq - 1;
@@ -241,6 +262,7 @@ impl JitterBuffer {
                     expected: head.time,
                     last_seq: head.seq - 1,
                     concealed: 0,
+                    catching_up: false,
                 };
                 return Step::Recover {
                     successor,
@@ -327,9 +349,13 @@ impl JitterBuffer {
             .is_some_and(|base| (transit_us - base).abs() > DISCONTINUITY_US)
     }
 
-    fn learn(&mut self, place: Place, arrival_us: i64) {
+    fn learn(&mut self, place: Place, arrival_us: i64, is_resent: bool) {
         let transit_us = arrival_us - media_us(place.time);
-        self.delay.observe(transit_us, arrival_us);
+        if is_resent {
+            self.delay.observe_resent(transit_us);
+        } else {
+            self.delay.observe(transit_us, arrival_us);
+        }
     }
 
     /// Drops the oldest until the bounds hold, and moves playout behind what was dropped.
@@ -344,6 +370,7 @@ impl JitterBuffer {
                     expected: head.time,
                     last_seq: head.seq - 1,
                     concealed: 0,
+                    catching_up: false,
                 };
             }
         }
@@ -357,8 +384,27 @@ impl JitterBuffer {
             expected: head.time + head.samples,
             last_seq: head.seq,
             concealed: 0,
+            catching_up: false,
         };
         Step::Decode(head.payload)
+    }
+
+    /// Plays the head without the `past` samples whose time is over, or what it has of them.
+    fn catch_up(&mut self, past: i64) -> Step {
+        let Some(head) = self.packets.pop_front() else {
+            return self.conceal();
+        };
+        let left_out = past.min(head.samples);
+        self.playout = Playout::Running {
+            expected: head.time + head.samples,
+            last_seq: head.seq,
+            concealed: past - left_out,
+            catching_up: past > left_out,
+        };
+        Step::CatchUp {
+            payload: head.payload,
+            past: left_out as usize,
+        }
     }
 
     fn conceal(&mut self) -> Step {

@@ -20,6 +20,8 @@ struct Bench {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     Packet(u16),
+    /// The rest of a packet that came late, in samples.
+    CaughtUp(u16, usize),
     Recovered(usize),
     Concealed,
     Silent,
@@ -44,6 +46,7 @@ impl Bench {
             marker: false,
             payload: Bytes::copy_from_slice(&n.to_be_bytes()),
             arrival: self.start + Duration::from_millis(arrival_ms),
+            resent: false,
         }
     }
 
@@ -61,6 +64,11 @@ impl Bench {
                 Step::Decode(payload) => {
                     let n = u16::from_be_bytes([payload[0], payload[1]]);
                     (Heard::Packet(n), i64::from(PACKET_SAMPLES))
+                }
+                Step::CatchUp { payload, past } => {
+                    let n = u16::from_be_bytes([payload[0], payload[1]]);
+                    let left = PACKET_SAMPLES as usize - past;
+                    (Heard::CaughtUp(n, left), left as i64)
                 }
                 Step::Recover { samples, .. } => (Heard::Recovered(samples), samples as i64),
                 Step::Conceal => (Heard::Concealed, TICK_SAMPLES),
@@ -351,6 +359,94 @@ fn jitter_within_the_learned_range_causes_no_concealment() {
         "{}",
         bench.buffer.target_us()
     );
+}
+
+#[test]
+fn what_is_sent_again_after_long_does_not_delay_the_rest() {
+    let mut bench = Bench::new();
+    for n in 0..1_000_u16 {
+        let is_lost = n % 10 == 5;
+        let arrival = u64::from(n) * 20 + if is_lost { 150 } else { 0 };
+        bench.run(&[], arrival);
+        let packet = RtpAudio {
+            resent: is_lost,
+            ..bench.packet(n, arrival)
+        };
+        bench.insert(&packet);
+    }
+    assert_eq!(bench.buffer.target_us(), TARGET_MIN_US);
+}
+
+#[test]
+fn what_is_sent_again_in_time_is_played_as_if_it_had_never_been_lost() {
+    let mut bench = Bench::new();
+    for n in 0..200_u16 {
+        if n % 10 != 5 {
+            bench.run(&[], u64::from(n) * 20);
+            bench.insert(&bench.packet(n, u64::from(n) * 20));
+        }
+        if n % 10 == 6 {
+            let arrival = u64::from(n) * 20 + 8;
+            let packet = RtpAudio {
+                resent: true,
+                ..bench.packet(n - 1, arrival)
+            };
+            assert_eq!(bench.insert(&packet), Inserted::Queued);
+        }
+    }
+    bench.run(&[], 4_100);
+    assert_eq!(bench.played(), (0..200).collect::<Vec<_>>());
+    assert_eq!(bench.talk().len(), 200);
+}
+
+#[test]
+fn what_is_sent_again_too_late_is_joined_where_the_stream_has_got_to() {
+    let mut bench = Bench::new();
+    for n in 0..200_u16 {
+        let arrival = u64::from(n) * 20;
+        bench.run(&[], arrival);
+        if !(100..103).contains(&n) {
+            bench.insert(&bench.packet(n, arrival));
+        }
+        if n == 103 {
+            bench.run(&[], arrival + 10);
+            for lost in 100..103 {
+                let packet = RtpAudio {
+                    resent: true,
+                    ..bench.packet(lost, arrival + 15)
+                };
+                assert_eq!(bench.insert(&packet), Inserted::Queued);
+            }
+        }
+    }
+    bench.run(&[], 4_100);
+    let at = |wanted: Heard| bench.heard.iter().position(|&heard| heard == wanted);
+    let (from, to) = (
+        at(Heard::Packet(99)).unwrap(),
+        at(Heard::Packet(103)).unwrap(),
+    );
+    let concealed = bench.heard[from..to]
+        .iter()
+        .filter(|heard| matches!(heard, Heard::Concealed))
+        .count();
+    assert!(
+        (3..=5).contains(&concealed),
+        "{:?}",
+        &bench.heard[from..=to]
+    );
+    let played: usize = bench.heard[from + 1..to]
+        .iter()
+        .map(|heard| match heard {
+            Heard::Concealed => TICK_SAMPLES as usize,
+            Heard::Packet(_) => PACKET_SAMPLES as usize,
+            Heard::CaughtUp(_, samples) => *samples,
+            other => panic!("{other:?}"),
+        })
+        .sum();
+    // Neither longer nor shorter than what was lost.
+    assert_eq!(played, 3 * PACKET_SAMPLES as usize);
+    assert!(at(Heard::CaughtUp(100, 0)).is_some());
+    assert_eq!(bench.heard.last(), Some(&Heard::Concealed));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod drift;
 mod loopback;
 mod receiver;
 mod receiving;
+mod resending;
 mod sending;
 mod steering;
 mod stoi;
@@ -263,5 +264,6 @@ pub(super) fn rtp(sent: &Sent, seq: u16, arrival: Instant) -> RtpAudio {
         marker: sent.marker,
         payload: sent.payload.clone(),
         arrival,
+        resent: false,
     }
 }

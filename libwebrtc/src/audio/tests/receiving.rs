@@ -26,6 +26,7 @@ fn garbage(stage: &Stage, seq: u16, payload: &'static [u8]) -> RtpAudio {
         marker: false,
         payload: Bytes::from_static(payload),
         arrival: stage.now(),
+        resent: false,
     }
 }
 
@@ -209,6 +210,7 @@ proptest! {
                 marker: false,
                 payload: payload.into(),
                 arrival: stage.now(),
+                resent: false,
             });
             stage.beats(wait);
             beats += wait as usize;

@@ -1,0 +1,122 @@
+//! What a stream sent last, for those who did not get it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use rtc::rtp;
+
+/// A second of packets of 20 ms; who misses more than that has an outage.
+const PACKETS_MAX: usize = 50;
+/// How often a packet is sent again: whoever asks more often asks for the sake of asking.
+const RESENDS_MAX: u8 = 5;
+/// Within this time one copy answers all questions.
+const RESEND_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+struct Sent {
+    packet: rtp::Packet,
+    resends: u8,
+    last: Option<Instant>,
+}
+
+/// A packet to be sent again.
+#[derive(Debug, PartialEq)]
+pub(super) struct Again {
+    pub packet: rtp::Packet,
+    /// Whether nobody had asked for it before.
+    pub is_first: bool,
+}
+
+/// The last packets of one stream.
+#[derive(Debug, Default)]
+pub(super) struct History(VecDeque<Sent>);
+
+impl History {
+    pub fn note(&mut self, packet: rtp::Packet) {
+        if self.0.len() == PACKETS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Sent {
+            packet,
+            resends: 0,
+            last: None,
+        });
+    }
+
+    /// The packet with this number, if it is to be sent again at `now`.
+    pub fn resend(&mut self, now: Instant, seq: u16) -> Option<Again> {
+        let is_it = |sent: &&mut Sent| sent.packet.header.sequence_number == seq;
+        let sent = self.0.iter_mut().rev().find(is_it)?;
+        let is_answered = sent
+            .last
+            .is_some_and(|at| now.saturating_duration_since(at) < RESEND_AGAIN_AFTER);
+        if is_answered || sent.resends == RESENDS_MAX {
+            return None;
+        }
+        sent.resends += 1;
+        sent.last = Some(now);
+        Some(Again {
+            packet: sent.packet.clone(),
+            is_first: sent.resends == 1,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(seq: u16) -> rtp::Packet {
+        rtp::Packet {
+            header: rtp::Header {
+                version: 2,
+                sequence_number: seq,
+                timestamp: u32::from(seq) * 960,
+                ..Default::default()
+            },
+            payload: vec![1, 2, 3].into(),
+        }
+    }
+
+    #[test]
+    fn the_last_second_can_be_had_again_and_no_more() {
+        let mut history = History::default();
+        (0..120).for_each(|n| history.note(packet(65_500_u16.wrapping_add(n))));
+        let now = Instant::now();
+        for n in 70..120 {
+            let seq = 65_500_u16.wrapping_add(n);
+            let again = Again {
+                packet: packet(seq),
+                is_first: true,
+            };
+            assert_eq!(history.resend(now, seq), Some(again));
+        }
+        assert_eq!(history.resend(now, 65_500_u16.wrapping_add(69)), None);
+        assert_eq!(history.resend(now, 65_500_u16.wrapping_add(120)), None);
+    }
+
+    #[test]
+    fn who_asks_without_end_gets_an_end() {
+        let mut history = History::default();
+        history.note(packet(7));
+        let start = Instant::now();
+        let copies = (0..1_000)
+            .filter(|&ms| {
+                history
+                    .resend(start + Duration::from_millis(ms), 7)
+                    .is_some()
+            })
+            .count();
+        assert_eq!(copies, usize::from(RESENDS_MAX));
+        let mut history = History::default();
+        history.note(packet(7));
+        assert!(history.resend(start, 7).is_some());
+        assert!(
+            history
+                .resend(start + Duration::from_millis(9), 7)
+                .is_none()
+        );
+        let again = history.resend(start + Duration::from_millis(10), 7);
+        assert!(!again.unwrap().is_first);
+    }
+}
