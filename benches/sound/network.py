@@ -1,7 +1,8 @@
 """The way from a LiveKit server to one listener: loses, holds up or ever more delays the very packets that its fate says.
 
 Which packets are lost follows from their RTP sequence numbers, which the server leaves as the speaker made them, so two ways with
-the same fate lose the same packets. The listener comes this way since the signalling, which passes through here too, has the
+the same fate lose the same packets. What is sent again is lost again, unless the fate has a round trip: then it takes that long and
+has luck of its own. The listener comes this way since the signalling, which passes through here too, has the
 server's UDP port changed for this one's.
 """
 
@@ -17,8 +18,8 @@ AUDIO_AFTER_S = 3  # the speaker is silent for so long
 class Fate:
     """What becomes of packets. `of` tells the delay in seconds of a packet that comes so long after the first, None for a lost one."""
 
-    def __init__(self, kind, amount, seed):
-        self.kind, self.amount = kind, amount
+    def __init__(self, kind, amount, round_trip_s, seed):
+        self.kind, self.amount, self.round_trip_s = kind, amount, round_trip_s
         dice = random.Random(seed)
         if kind == "random":
             self.lost = [dice.random() < amount for _ in range(1 << 16)]
@@ -31,10 +32,13 @@ class Fate:
             self.lost = lost
         else:
             self.lost = [False] * (1 << 16)
+        self.lost_again = [dice.random() < amount for _ in range(1 << 16)]
         self.jitter = [dice.expovariate(1 / amount) if kind == "jitter" else 0.0 for _ in range(1 << 16)]
 
-    def of(self, seq, age_s):
-        if self.lost[seq]:
+    def of(self, seq, age_s, is_again):
+        if self.lost[seq] and not is_again:
+            return None
+        if is_again and (self.round_trip_s is None or self.lost_again[seq]):
             return None
         spoken_s = max(0.0, age_s - AUDIO_AFTER_S)
         if self.kind == "drift":  # parts per million of the sender's clock
@@ -42,6 +46,10 @@ class Fate:
         if self.kind == "stall":  # everything is held up once, so many seconds
             return max(0.0, self.amount - (spoken_s - 10)) if spoken_s >= 10 else 0.0
         return self.jitter[seq]
+
+    @property
+    def one_way_s(self):
+        return (self.round_trip_s or 0) / 2
 
 
 def is_audio(datagram):
@@ -53,7 +61,8 @@ class Way:
     def __init__(self, server_port, server_udp_port, fate):
         self.server_port, self.server_udp_port, self.fate = server_port, server_udp_port, fate
         self.begun = None
-        self.passed, self.lost = [], []
+        self.passed, self.lost, self.again = [], [], 0
+        self.seen = set()
         self.peers = {}
         self.jobs = set()
 
@@ -111,7 +120,7 @@ class Way:
     def from_listener(self, datagram, address):
         transport = self.peers.get(address)
         if transport:
-            transport.sendto(datagram)
+            self.send(self.fate.one_way_s, transport, datagram)
         elif address not in self.peers:
             self.peers[address] = None
             job = asyncio.ensure_future(self.meet(address, datagram))
@@ -126,19 +135,29 @@ class Way:
 
     def to_listener(self, datagram, address):
         if not is_audio(datagram):
-            return self.out.sendto(datagram, address)
+            return self.send(self.fate.one_way_s, self.out, datagram, address)
         now = time.monotonic()
         self.begun = self.begun or now
         seq, timestamp = struct.unpack("!HI", datagram[2:8])
-        delay = self.fate.of(seq, now - self.begun)
-        if delay is None:
-            self.lost.append((seq, timestamp))
-            return
-        self.passed.append((seq, timestamp))
+        is_again = (seq, timestamp) in self.seen
+        self.again += is_again
+        delay = self.fate.of(seq, now - self.begun, is_again)
+        if not is_again:
+            self.seen.add((seq, timestamp))
+            (self.lost if delay is None else self.passed).append((seq, timestamp))
+        if delay is not None:
+            self.send(self.fate.one_way_s + delay, self.out, datagram, address)
+
+    @staticmethod
+    def send(delay, transport, *what):
+        def arrive():
+            if not transport.is_closing():
+                transport.sendto(*what)
+
         if delay:
-            asyncio.get_running_loop().call_later(delay, self.out.sendto, datagram, address)
+            asyncio.get_running_loop().call_later(delay, arrive)
         else:
-            self.out.sendto(datagram, address)
+            arrive()
 
 
 class Ear(asyncio.DatagramProtocol):
