@@ -28,6 +28,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Another process may take a free port before the server does.
 const STARTS_MAX: u32 = 5;
 
+/// What every server of these tests takes.
+pub const KEY: &str = "APIvivatest";
+pub const SECRET: &str = "viva-test-secret-of-more-than-thirty-two-bytes";
+
 /// A running server.
 pub struct LiveKitServer {
     /// Its WebSocket address for this machine.
@@ -83,10 +87,7 @@ impl LiveKitServer {
 
     fn try_start(address: &str, interface: &str, rtc: &str) -> Result<Self, String> {
         let (port, rtc_tcp, rtc_udp) = free_ports();
-        let (key, secret) = (
-            "APIvivatest".to_owned(),
-            "viva-test-secret-of-more-than-thirty-two-bytes".to_owned(),
-        );
+        let (key, secret) = (KEY.to_owned(), SECRET.to_owned());
         let directory = tempfile::tempdir()
             .map_err(|e| format!("no temporary directory for livekit-server: {e}"))?;
         // One interface and nothing else: what a server offers under another interface's address is not always reached

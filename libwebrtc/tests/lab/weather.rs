@@ -54,8 +54,8 @@ impl<'a> Link<'a> {
         }
         let middle = Namespace::new()?;
         let mut carrier = Command::new("ip")
-            .args(["netns", "exec", &middle.name, "python3"])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/weather.py"))
+            .args(["netns", "exec", &middle.name, "python3", "-c"])
+            .arg(include_str!("weather.py"))
             .args(["tun-a", "tun-b"])
             .args(
                 [
