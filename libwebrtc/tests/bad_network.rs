@@ -46,6 +46,13 @@ const LOSSY: Weather = Weather {
     jitter_ms: 0,
     doubled_percent: 0,
 };
+/// Packets overtake each other, and none is lost.
+const UNRULY: Weather = Weather {
+    loss_percent: 0,
+    delay_ms: 5,
+    jitter_ms: 60,
+    doubled_percent: 0,
+};
 const FOUL: Weather = Weather {
     loss_percent: 10,
     delay_ms: 40,
@@ -352,6 +359,25 @@ async fn on_a_short_way_what_is_lost_is_asked_for_and_comes_back() {
     assert!(seen.asked.0 >= 8 && seen.asked.1 >= 8, "{seen:?}");
     assert!(seen.resent.0 >= 8 && seen.resent.1 >= 8, "{seen:?}");
     assert!(seen.lost <= 5, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_that_are_merely_overtaken_are_waited_for() {
+    let (mut a, mut b) = (peer(), peer());
+    let (_network, sender, receiver, mut stream) = talk(&mut a, &mut b, UNRULY, None).await;
+    listen(&mut stream, 800).await;
+    let before = resending(&sender, &receiver).await;
+    let (concealed_before, _) = recovered_samples(&receiver).await;
+    listen(&mut stream, 800).await;
+    let seen = resending(&sender, &receiver).await;
+    let (concealed, _) = recovered_samples(&receiver).await;
+    // Of 400 packets, more than a hundred are overtaken.
+    let asked = seen.resent.1 - before.resent.1;
+    assert!(asked <= 20, "{asked}: {before:?} {seen:?}");
+    assert!(seen.lost <= 5, "{seen:?}");
+    // Playout has learned to wait for them.
+    let concealed = concealed - concealed_before;
+    assert!(concealed < 800 * 480 / 10, "{concealed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,7 +106,8 @@ impl Playout {
             self.refused += 1;
             return;
         };
-        match self.buffer.insert(packet, samples) {
+        let redundant = has_redundancy(&packet.payload);
+        match self.buffer.insert(packet, samples, redundant) {
             Inserted::Queued => {}
             Inserted::Restarted => self.decoder.reset(),
             Inserted::Late => self.stats.late += 1,
@@ -177,20 +178,18 @@ impl Playout {
             Step::Decode(payload) => self.decode(&payload, 0),
             Step::CatchUp { payload, past } => self.catch_up(&payload, past),
             Step::Recover { successor, samples } => {
-                // Its number is missing, so it was sent.
                 self.pausing = false;
-                if has_redundancy(&successor) {
-                    let start = self.pcm.len();
-                    self.pcm
-                        .extend_from_slice(self.decoder.recover(&successor, samples));
-                    self.join(start);
-                    self.stats.recovered += samples as u64;
-                    self.last = Last::Decoded;
-                } else {
-                    self.conceal(samples);
-                }
+                let start = self.pcm.len();
+                self.pcm
+                    .extend_from_slice(self.decoder.recover(&successor, samples));
+                self.join(start);
+                self.stats.recovered += samples as u64;
+                self.last = Last::Decoded;
             }
-            Step::Conceal => self.conceal(CORE_TICK_SAMPLES),
+            Step::Conceal { was_sent } => {
+                self.pausing &= !was_sent;
+                self.conceal(CORE_TICK_SAMPLES);
+            }
             Step::Silence => self.silence(),
         }
     }

@@ -86,6 +86,12 @@ impl Reports {
         self.0.lock().sendings.get(&ssrc).copied()
     }
 
+    /// How long the way to the peer and back is, as its reports on a stream show; zero before the first.
+    pub fn round_trip(&self, ssrc: u32) -> Duration {
+        let round_trip_s = self.reception(ssrc).map_or(0.0, |r| r.round_trip_s);
+        Duration::try_from_secs_f64(round_trip_s).unwrap_or_default()
+    }
+
     pub fn resendings(&self, ssrc: u32) -> Resendings {
         let book = self.0.lock();
         book.resendings.get(&ssrc).copied().unwrap_or_default()

@@ -13,8 +13,8 @@ const MARGIN_US: i64 = 20_000;
 /// Share of the packets that shall come in time.
 const QUANTILE: f32 = 0.97;
 
-/// What is lost and sent again is waited for if it comes this soon after its turn, so that playout waits 80 ms at most:
-/// sound as it was is worth a little delay, and redundancy and concealment do for what takes longer.
+/// What is lost and sent again is waited for if it comes this much later than it would have come, so that playout waits
+/// 80 ms at most: sound as it was is worth a little delay, and redundancy and concealment do for what takes longer.
 const RESENT_LATE_MAX_US: i64 = 60_000;
 
 /// Lateness is counted in bins of this width up to [`TARGET_MAX_US`].
@@ -154,10 +154,9 @@ impl DelayEstimator {
 
     /// Takes the transit of a packet in that was lost and sent again.
     pub fn observe_resent(&mut self, transit_us: i64) {
-        if let Some(base_us) = self.base_us()
-            && transit_us - base_us <= RESENT_LATE_MAX_US
-        {
-            self.resends.count(Some(transit_us - base_us));
+        let late_us = self.base_us().map(|base_us| transit_us - base_us);
+        if late_us.is_some_and(|late_us| late_us <= RESENT_LATE_MAX_US) {
+            self.resends.count(late_us);
             self.aim();
         }
     }

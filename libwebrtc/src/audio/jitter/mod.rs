@@ -88,7 +88,10 @@ pub(crate) enum Step {
         samples: usize,
     },
     /// Conceal one tick; the packet is lost or late.
-    Conceal,
+    Conceal {
+        /// Its successor is there, so that it was sent for sure.
+        was_sent: bool,
+    },
     /// One tick without sound: nothing was sent, or not for longer than can be concealed.
     Silence,
 }
@@ -98,6 +101,7 @@ struct Packet {
     seq: i64,
     time: i64,
     samples: i64,
+    redundant: bool,
     resent: bool,
     payload: Bytes,
 }
@@ -113,7 +117,7 @@ enum Playout {
         last_seq: i64,
         /// Samples that were concealed or silent since, which `expected` does not count.
         concealed: i64,
-        /// What was concealed is left out of the packets that come next.
+        /// What was concealed is left out of the packets that follow on this beat.
         catching_up: bool,
     },
 }
@@ -144,8 +148,9 @@ impl JitterBuffer {
         }
     }
 
-    /// Takes in a packet that holds `samples` of sound per channel.
-    pub fn insert(&mut self, packet: RtpAudio, samples: usize) -> Inserted {
+    /// Takes in a packet that holds `samples` of sound per channel, and a copy of the one before it if it
+    /// is `redundant`.
+    pub fn insert(&mut self, packet: RtpAudio, samples: usize, redundant: bool) -> Inserted {
         let arrival_us = self.micros(packet.arrival);
         let mut restarted = false;
         if self.source != Some(packet.ssrc) {
@@ -164,8 +169,13 @@ impl JitterBuffer {
             }
             Verdict::Suspect => return Inserted::Stray,
         };
+        // The newest of all sets the time, however it came.
+        let resent = packet.resent && !place.newest;
+        if resent && !self.may_be_late(place, arrival_us) {
+            return Inserted::Stray;
+        }
         if self.is_past(place) {
-            self.learn(place, arrival_us, packet.resent);
+            self.learn(place, arrival_us, resent);
             return Inserted::Late;
         }
         let Err(index) = self.find(place.seq) else {
@@ -175,12 +185,13 @@ impl JitterBuffer {
             self.start_over();
             self.delay.rebase();
         }
-        self.learn(place, arrival_us, packet.resent);
+        self.learn(place, arrival_us, resent);
         let packet = Packet {
             seq: place.seq,
             time: place.time,
             samples: samples as i64,
-            resent: packet.resent,
+            redundant,
+            resent,
             payload: packet.payload,
         };
         // After a jump the buffer is empty, and the index from before it is beyond its end.
@@ -219,7 +230,7 @@ impl JitterBuffer {
                 }
             };
             let Some(head) = self.packets.front() else {
-                return self.conceal();
+                return self.conceal(false);
             };
             let gap = head.time - expected;
             if gap < 0 {
@@ -232,7 +243,7 @@ impl JitterBuffer {
             // What is sent again comes when its time has begun or is over. Playing it all the same would
             // put off all that follows, loss by loss; that is for when the target delay has risen.
             let is_early = now_us - self.ideal_us(expected + concealed) < -TOLERANCE_US;
-            if past > 0 && (catching_up || head.resent && !is_early) {
+            if past > 0 && !is_early && (catching_up || head.resent) {
                 return self.catch_up(past);
             }
             let surplus_us = now_us - self.ideal_us(head.time);
@@ -252,7 +263,8 @@ impl JitterBuffer {
                 return self.play_head();
             }
             let in_time = surplus_us + media_us(remaining) >= -TOLERANCE_US;
-            if !paused
+            if head.redundant
+                && !paused
                 && in_time
                 && (1..=head.samples).contains(&remaining)
                 && remaining % OPUS_UNIT_SAMPLES == 0
@@ -269,7 +281,7 @@ impl JitterBuffer {
                     samples: remaining as usize,
                 };
             }
-            return self.conceal();
+            return self.conceal(missing > 0);
         }
     }
 
@@ -337,6 +349,14 @@ impl JitterBuffer {
         }
     }
 
+    /// Whether a packet that was sent again has a time that it could have been sent at first. One from before
+    /// a jump of the sender's timestamps has not, and would hold up all that follows.
+    fn may_be_late(&self, place: Place, arrival_us: i64) -> bool {
+        let transit_us = arrival_us - media_us(place.time);
+        let late_us = self.delay.base_us().map(|base_us| transit_us - base_us);
+        late_us.is_some_and(|late_us| (0..=DISCONTINUITY_US).contains(&late_us))
+    }
+
     /// The index of the packet with this number, or where it has to go.
     fn find(&self, seq: i64) -> Result<usize, usize> {
         self.packets.binary_search_by_key(&seq, |packet| packet.seq)
@@ -378,7 +398,7 @@ impl JitterBuffer {
 
     fn play_head(&mut self) -> Step {
         let Some(head) = self.packets.pop_front() else {
-            return self.conceal();
+            return self.conceal(false);
         };
         self.playout = Playout::Running {
             expected: head.time + head.samples,
@@ -390,9 +410,18 @@ impl JitterBuffer {
     }
 
     /// Plays the head without the `past` samples whose time is over, or what it has of them.
-    fn catch_up(&mut self, past: i64) -> Step {
+    fn catch_up(&mut self, mut past: i64) -> Step {
+        // The decoder finds back within a packet; after an outage there may be many, in all tracks at once.
+        while let (Some(head), Some(next)) = (self.packets.front(), self.packets.get(1))
+            && next.time == head.time + head.samples
+            && past >= head.samples + next.samples
+        {
+            past -= head.samples;
+            self.packets.pop_front();
+            self.overflowed += 1;
+        }
         let Some(head) = self.packets.pop_front() else {
-            return self.conceal();
+            return self.conceal(false);
         };
         let left_out = past.min(head.samples);
         self.playout = Playout::Running {
@@ -407,15 +436,21 @@ impl JitterBuffer {
         }
     }
 
-    fn conceal(&mut self) -> Step {
-        let Playout::Running { concealed, .. } = &mut self.playout else {
+    fn conceal(&mut self, was_sent: bool) -> Step {
+        let Playout::Running {
+            concealed,
+            catching_up,
+            ..
+        } = &mut self.playout
+        else {
             return Step::Silence;
         };
+        *catching_up = false;
         *concealed += TICK_SAMPLES;
         if *concealed > CONCEAL_SAMPLES_MAX {
             Step::Silence
         } else {
-            Step::Conceal
+            Step::Conceal { was_sent }
         }
     }
 

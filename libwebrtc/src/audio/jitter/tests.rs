@@ -51,7 +51,12 @@ impl Bench {
     }
 
     fn insert(&mut self, packet: &RtpAudio) -> Inserted {
-        self.buffer.insert(packet.clone(), PACKET_SAMPLES as usize)
+        self.insert_with(packet, true)
+    }
+
+    fn insert_with(&mut self, packet: &RtpAudio, redundant: bool) -> Inserted {
+        let samples = PACKET_SAMPLES as usize;
+        self.buffer.insert(packet.clone(), samples, redundant)
     }
 
     /// Plays one beat, as a caller with a decoder would.
@@ -71,7 +76,7 @@ impl Bench {
                     (Heard::CaughtUp(n, left), left as i64)
                 }
                 Step::Recover { samples, .. } => (Heard::Recovered(samples), samples as i64),
-                Step::Conceal => (Heard::Concealed, TICK_SAMPLES),
+                Step::Conceal { .. } => (Heard::Concealed, TICK_SAMPLES),
                 Step::Silence => (Heard::Silent, TICK_SAMPLES),
             };
             self.heard.push(heard);
@@ -364,9 +369,18 @@ fn jitter_within_the_learned_range_causes_no_concealment() {
 #[test]
 fn what_is_sent_again_after_long_does_not_delay_the_rest() {
     let mut bench = Bench::new();
-    for n in 0..1_000_u16 {
-        let is_lost = n % 10 == 5;
-        let arrival = u64::from(n) * 20 + if is_lost { 150 } else { 0 };
+    let mut packets: Vec<_> = (0..1_000_u16)
+        .map(|n| (n, n % 10 == 5))
+        .map(|(n, is_lost)| {
+            (
+                u64::from(n) * 20 + if is_lost { 150 } else { 0 },
+                n,
+                is_lost,
+            )
+        })
+        .collect();
+    packets.sort_unstable();
+    for (arrival, n, is_lost) in packets {
         bench.run(&[], arrival);
         let packet = RtpAudio {
             resent: is_lost,
@@ -445,8 +459,86 @@ fn what_is_sent_again_too_late_is_joined_where_the_stream_has_got_to() {
         .sum();
     // Neither longer nor shorter than what was lost.
     assert_eq!(played, 3 * PACKET_SAMPLES as usize);
-    assert!(at(Heard::CaughtUp(100, 0)).is_some());
+    let is_joined = |heard: &Heard| matches!(heard, Heard::CaughtUp(..));
+    assert!(bench.heard[from..to].iter().any(is_joined));
     assert_eq!(bench.heard.last(), Some(&Heard::Concealed));
+}
+
+#[test]
+fn a_packet_that_comes_within_its_own_time_is_heard_from_there_on() {
+    let mut bench = Bench::new();
+    for n in 0..200_u16 {
+        let arrival = u64::from(n) * 20;
+        bench.run(&[], arrival);
+        if n != 100 {
+            bench.insert_with(&bench.packet(n, arrival), false);
+        }
+        if n == 102 {
+            let packet = RtpAudio {
+                resent: true,
+                ..bench.packet(100, arrival + 5)
+            };
+            assert_eq!(bench.insert(&packet), Inserted::Queued);
+        }
+    }
+    bench.run(&[], 4_100);
+    let half = PACKET_SAMPLES as usize / 2;
+    assert_eq!(bench.count(Heard::CaughtUp(100, half)), 1);
+    assert_eq!(bench.played().len(), 199);
+}
+
+#[test]
+fn what_comes_again_after_an_outage_is_not_all_decoded() {
+    let mut bench = Bench::new();
+    for n in 0..125_u16 {
+        let arrival = u64::from(n) * 20;
+        bench.run(&[], arrival);
+        if !(100..123).contains(&n) {
+            bench.insert(&bench.packet(n, arrival));
+        }
+        if n == 123 {
+            for lost in 100..123 {
+                let packet = RtpAudio {
+                    resent: true,
+                    ..bench.packet(lost, arrival)
+                };
+                bench.insert(&packet);
+            }
+        }
+    }
+    bench.run(&[], 3_000);
+    let caught_up = bench
+        .heard
+        .iter()
+        .filter(|heard| matches!(heard, Heard::CaughtUp(..)));
+    assert!(caught_up.count() <= 3, "{:?}", bench.heard);
+    assert_eq!(bench.played().last(), Some(&124));
+}
+
+#[test]
+fn what_was_lost_before_a_stream_began_anew_is_not_waited_for() {
+    let mut bench = Bench::new();
+    bench.run(&on_time(0..99), 1_985);
+    // The sender's clock jumps back by 5 s; its last packet before that was lost, and comes now.
+    let jumped = |n: u16, packet: RtpAudio| RtpAudio {
+        timestamp: u32::from(n)
+            .wrapping_mul(PACKET_SAMPLES)
+            .wrapping_sub(240_000),
+        ..packet
+    };
+    bench.insert(&jumped(100, bench.packet(100, 2_000)));
+    let lost = RtpAudio {
+        resent: true,
+        ..bench.packet(99, 2_010)
+    };
+    assert_eq!(bench.insert(&lost), Inserted::Stray);
+    for n in 101..150 {
+        let arrival = u64::from(n) * 20;
+        bench.run(&[], arrival);
+        bench.insert(&jumped(n, bench.packet(n, arrival)));
+    }
+    bench.run(&[], 3_100);
+    assert_eq!(bench.played().last(), Some(&149));
 }
 
 #[test]
@@ -462,13 +554,15 @@ fn the_excess_shows_a_drifting_sender() {
 }
 
 /// One event of a hostile or broken network.
-fn event() -> impl Strategy<Value = (u32, u16, u32, u64, usize)> {
+fn event() -> impl Strategy<Value = (u32, u16, u32, u64, usize, bool, bool)> {
     (
         prop_oneof![9 => Just(1_u32), 1 => any::<u32>()],
         prop_oneof![8 => 0_u16..300, 1 => any::<u16>()],
         prop_oneof![8 => 0_u32..300_000, 1 => any::<u32>()],
         0_u64..200,
         prop_oneof![Just(120_usize), Just(960), Just(5_760)],
+        any::<bool>(),
+        any::<bool>(),
     )
 }
 
@@ -477,11 +571,11 @@ proptest! {
     fn whatever_comes_every_beat_is_served_and_the_bounds_hold(events in prop::collection::vec(event(), 0..400)) {
         let mut bench = Bench::new();
         let mut now_ms = 0;
-        for (ssrc, seq, timestamp, wait_ms, samples) in events {
+        for (ssrc, seq, timestamp, wait_ms, samples, resent, redundant) in events {
             now_ms += wait_ms / 8;
             bench.run(&[], now_ms);
-            let packet = RtpAudio { ssrc, timestamp, ..bench.packet(seq, now_ms) };
-            let inserted = bench.buffer.insert(packet, samples);
+            let packet = RtpAudio { ssrc, timestamp, resent, ..bench.packet(seq, now_ms) };
+            let inserted = bench.buffer.insert(packet, samples, redundant);
             prop_assert!(bench.buffer.packets.len() <= PACKETS_MAX);
             let in_bounds = bench.buffer.packets.len() == 1 || bench.buffer.span_samples() <= SPAN_SAMPLES_MAX;
             prop_assert!(inserted != Inserted::Queued || in_bounds);
@@ -491,6 +585,30 @@ proptest! {
         // Whatever is left is played within the longest delay, or dropped.
         bench.run(&[], now_ms + 12_000);
         prop_assert!(bench.buffer.packets.is_empty());
+    }
+
+    #[test]
+    fn what_was_sent_again_and_how_late_never_silences_what_comes_after_it(
+        before in prop::collection::vec((0_u64..300, any::<bool>()), 1..60),
+        later_ms in 0_u64..200,
+    ) {
+        let mut bench = Bench::new();
+        let mut packets: Vec<_> = (0_u16..400)
+            .map(|n| match before.get(usize::from(n)) {
+                Some(&(late_ms, resent)) => (n, u64::from(n) * 20 + late_ms, resent),
+                None => (n, u64::from(n) * 20 + later_ms, false),
+            })
+            .collect();
+        packets.sort_by_key(|&(_, arrival, _)| arrival);
+        for (n, arrival, resent) in packets {
+            bench.run(&[], arrival);
+            let packet = RtpAudio { resent, ..bench.packet(n, arrival) };
+            bench.insert_with(&packet, false);
+        }
+        bench.run(&[], 9_000);
+        // All that came in order and at one pace, after a second.
+        let heard: Vec<u16> = bench.played().into_iter().filter(|n| *n >= 150).collect();
+        prop_assert_eq!(heard, (150..400).collect::<Vec<_>>());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rtc::rtp;
 const PACKETS_MAX: usize = 50;
 /// How often a packet is sent again: whoever asks more often asks for the sake of asking.
 const RESENDS_MAX: u8 = 5;
-/// Within this time one copy answers all questions.
+/// Within this time, or a round trip if that is longer, one copy answers all questions.
 const RESEND_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
@@ -44,12 +44,12 @@ impl History {
     }
 
     /// The packet with this number, if it is to be sent again at `now`.
-    pub fn resend(&mut self, now: Instant, seq: u16) -> Option<Again> {
+    pub fn resend(&mut self, now: Instant, seq: u16, round_trip: Duration) -> Option<Again> {
         let is_it = |sent: &&mut Sent| sent.packet.header.sequence_number == seq;
         let sent = self.0.iter_mut().rev().find(is_it)?;
-        let is_answered = sent
-            .last
-            .is_some_and(|at| now.saturating_duration_since(at) < RESEND_AGAIN_AFTER);
+        let is_answered = sent.last.is_some_and(|at| {
+            now.saturating_duration_since(at) < RESEND_AGAIN_AFTER.max(round_trip)
+        });
         if is_answered || sent.resends == RESENDS_MAX {
             return None;
         }
@@ -65,6 +65,8 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NEAR: Duration = Duration::ZERO;
 
     fn packet(seq: u16) -> rtp::Packet {
         rtp::Packet {
@@ -89,10 +91,13 @@ mod tests {
                 packet: packet(seq),
                 is_first: true,
             };
-            assert_eq!(history.resend(now, seq), Some(again));
+            assert_eq!(history.resend(now, seq, NEAR), Some(again));
         }
-        assert_eq!(history.resend(now, 65_500_u16.wrapping_add(69)), None);
-        assert_eq!(history.resend(now, 65_500_u16.wrapping_add(120)), None);
+        assert_eq!(history.resend(now, 65_500_u16.wrapping_add(69), NEAR), None);
+        assert_eq!(
+            history.resend(now, 65_500_u16.wrapping_add(120), NEAR),
+            None
+        );
     }
 
     #[test]
@@ -103,20 +108,33 @@ mod tests {
         let copies = (0..1_000)
             .filter(|&ms| {
                 history
-                    .resend(start + Duration::from_millis(ms), 7)
+                    .resend(start + Duration::from_millis(ms), 7, NEAR)
                     .is_some()
             })
             .count();
         assert_eq!(copies, usize::from(RESENDS_MAX));
         let mut history = History::default();
         history.note(packet(7));
-        assert!(history.resend(start, 7).is_some());
+        assert!(history.resend(start, 7, NEAR).is_some());
         assert!(
             history
-                .resend(start + Duration::from_millis(9), 7)
+                .resend(start + Duration::from_millis(9), 7, NEAR)
                 .is_none()
         );
-        let again = history.resend(start + Duration::from_millis(10), 7);
+        let again = history.resend(start + Duration::from_millis(10), 7, NEAR);
         assert!(!again.unwrap().is_first);
+    }
+
+    #[test]
+    fn nobody_is_answered_twice_before_the_first_answer_can_have_come() {
+        let mut history = History::default();
+        history.note(packet(7));
+        let start = Instant::now();
+        let far = Duration::from_millis(150);
+        assert!(history.resend(start, 7, far).is_some());
+        for (ms, is_answered) in [(12, false), (62, false), (149, false), (150, true)] {
+            let again = history.resend(start + Duration::from_millis(ms), 7, far);
+            assert_eq!(again.is_some(), is_answered, "{ms} ms");
+        }
     }
 }

@@ -107,10 +107,11 @@ impl Retransmission {
                 continue;
             };
             self.reports.note_question(nack.media_ssrc);
+            let round_trip = self.reports.round_trip(nack.media_ssrc);
             let wanted = nack.nacks.iter().flat_map(|pair| pair.into_iter());
             let again: Vec<_> = wanted
                 .take(ANSWERS_MAX)
-                .filter_map(|seq| history.resend(now, seq))
+                .filter_map(|seq| history.resend(now, seq, round_trip))
                 .collect();
             for again in again {
                 let bytes = again.packet.payload.len();
@@ -203,7 +204,7 @@ impl Interceptor for Retransmission {
 
     fn bind_remote_stream(&mut self, info: &StreamInfo) {
         if is_negotiated(info) {
-            self.requests.entry(info.ssrc).or_insert_with(Requests::new);
+            self.requests.entry(info.ssrc).or_default();
         }
     }
 
@@ -321,26 +322,32 @@ mod tests {
     #[test]
     fn a_lost_packet_comes_back_as_it_was_and_goes_round_the_reports() {
         let mut pair = Pair::new(&stream(&[("nack", "")]));
-        (0..10).for_each(|seq| pair.send(seq, seq == 4 || seq == 5));
-        assert_eq!(pair.chain, [0, 1, 2, 3, 6, 7, 8, 9]);
+        // The first gap is the one that shows whether packets are only overtaken.
+        (0..10).for_each(|seq| pair.send(seq, seq == 1));
+        let control = pair.reports.resendings(SSRC).packets;
+        pair.resent.take_into(&mut Vec::new());
+        pair.chain.clear();
+        (10..20).for_each(|seq| pair.send(seq, seq == 14 || seq == 15));
+        assert_eq!(pair.chain, [10, 11, 12, 13, 16, 17, 18, 19]);
         let mut media = Vec::new();
         pair.resent.take_into(&mut media);
         let came: Vec<_> = media
             .iter()
             .map(|m| (m.sequence_number, m.timestamp, m.resent))
             .collect();
-        assert_eq!(came, [(4, 4 * 960, true), (5, 5 * 960, true)]);
-        assert_eq!(media[0].payload[..], 4_u16.to_be_bytes());
-        assert_eq!(media[0].arrival, pair.at(6) + Duration::from_millis(5));
+        assert_eq!(came, [(14, 14 * 960, true), (15, 15 * 960, true)]);
+        assert_eq!(media[0].payload[..], 14_u16.to_be_bytes());
+        assert_eq!(media[0].arrival, pair.at(16) + Duration::from_millis(5));
         assert_eq!(pair.receiver.poll_timeout(), None);
         let resendings = pair.reports.resendings(SSRC);
-        assert_eq!((resendings.packets, resendings.bytes), (2, 4));
+        assert_eq!((control, resendings.packets, resendings.bytes), (1, 3, 6));
     }
 
     #[test]
     fn it_is_asked_for_again_when_its_time_has_come() {
         let mut pair = Pair::new(&stream(&[("nack", "")]));
-        for seq in [0, 2] {
+        (0..10).for_each(|seq| pair.send(seq, seq == 1));
+        for seq in [10, 12] {
             let packet = tagged(pair.at(seq), Packet::Rtp(packet(seq)));
             pair.receiver.handle_read(packet).unwrap();
         }

@@ -1,34 +1,30 @@
 //! Which packets of a received stream are missing, and when to ask for them.
 //!
 //! Pure: time is an argument. A packet is asked for as soon as its successor shows that it is
-//! missing, since a playout that waits 40 ms leaves a round trip of 20 ms and no more. Where
-//! packets merely overtake each other, the copies that come back without need tell so, and
-//! asking waits for as long as the stragglers take.
+//! missing, since a playout that waits 40 ms leaves a round trip of 20 ms and no more. Packets that
+//! are merely overtaken would come anyway: some gaps are not asked for at first, and if those fill by
+//! themselves, asking waits for as long as that takes.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A longer gap, half a second, is an outage: what comes back would be too late, and a network that
-/// recovers has enough to carry.
+/// A longer gap is an outage, half a second of packets of 20 ms: what comes back would be too late, and a
+/// network that recovers has enough to carry.
 const GAP_MAX: i16 = 25;
 /// A jump beyond this is another stream (RFC 3550, A.1).
 const DROPOUT_MAX: i16 = 3_000;
-/// How often a packet is asked for: once, and twice more in case the question or its answer was lost.
-const ASKS_MAX: u8 = 3;
-/// Playout never waits longer for a packet.
-const WANTED_FOR: Duration = Duration::from_millis(300);
-/// For how long an answered packet is known, so that a second copy of it is noticed.
-const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 /// What is kept in mind at most, in packets: two outages that just count as losses.
 const MISSING_MAX: usize = 2 * GAP_MAX as usize;
-/// Before anything was measured. libwebrtc begins with the same.
-const ROUND_TRIP_FIRST: Duration = Duration::from_millis(100);
-/// A new measurement's share in the round trip is one of so many (RFC 6298).
-const ROUND_TRIP_WEIGHT: u32 = 8;
-/// Asked again after the round trip and this: half of a packet's length.
-const GRACE: Duration = Duration::from_millis(10);
-/// Waiting longer than this for stragglers would come to the same as not asking.
+/// The pauses between the questions for one packet, in case one of them or its answer is lost. The second one comes soon
+/// for LiveKit's server, which answers nobody until two round trips after it sent a packet; whoever has
+/// answered already knows not to do it twice within a round trip.
+const ASK_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(12), Duration::from_millis(50)];
+/// One gap of so many is not asked for until nobody waits for its packets any more, to see whether they come by themselves.
+const CONTROL_EVERY: u32 = 8;
+/// The longest that asking waits for stragglers; after that an answer would be of no use.
 const PATIENCE_MAX: Duration = Duration::from_millis(100);
+/// Added to how long a straggler took: half of a packet of 20 ms.
+const GRACE: Duration = Duration::from_millis(10);
 /// Each loss takes one of so many parts off the patience, so that it ends where stragglers end.
 const PATIENCE_FADING: u32 = 16;
 
@@ -37,42 +33,22 @@ const PATIENCE_FADING: u32 = 16;
 struct Missing {
     seq: u16,
     since: Instant,
-    asks: u8,
-    /// When it is to be asked for next; after the first time, so long after `asked_at`.
-    next: Instant,
-    asked_at: Instant,
-    arrived_at: Option<Instant>,
-}
-
-impl Missing {
-    fn next_ask(&self) -> Option<Instant> {
-        let is_wanted = self.arrived_at.is_none()
-            && self.asks < ASKS_MAX
-            && self.next.saturating_duration_since(self.since) < WANTED_FOR;
-        is_wanted.then_some(self.next)
-    }
+    asks: usize,
+    /// When it is to be asked for next.
+    next: Option<Instant>,
 }
 
 /// What is missing of one stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Requests {
     highest: Option<u16>,
     missing: VecDeque<Missing>,
-    round_trip: Duration,
     /// How long a packet may be missing before it is asked for.
     patience: Duration,
+    gaps: u32,
 }
 
 impl Requests {
-    pub fn new() -> Self {
-        Self {
-            highest: None,
-            missing: VecDeque::new(),
-            round_trip: ROUND_TRIP_FIRST,
-            patience: Duration::ZERO,
-        }
-    }
-
     /// Notes a packet that arrived at `now`, and says whether it was asked for.
     pub fn note(&mut self, now: Instant, seq: u16) -> bool {
         let Some(highest) = self.highest else {
@@ -89,99 +65,67 @@ impl Requests {
             return self.note_late(now, seq);
         }
         self.highest = Some(seq);
-        self.forget_old(now);
         if ahead - 1 > GAP_MAX {
             self.missing.clear();
-        } else {
-            for back in (1..ahead.cast_unsigned()).rev() {
-                self.miss(now, seq.wrapping_sub(back));
-            }
+        } else if ahead > 1 {
+            self.note_gap(now, seq, ahead.cast_unsigned() - 1);
         }
         false
     }
 
     /// Adds to `seqs` what is to be asked for at `now`, and takes it as asked for.
     pub fn take_due(&mut self, now: Instant, seqs: &mut Vec<u16>) {
-        let again_after = self.round_trip + GRACE;
         for missing in &mut self.missing {
-            if missing.next_ask().is_none_or(|next| next > now) {
+            if missing.next.is_none_or(|next| next > now) {
                 continue;
             }
             if missing.asks == 0 {
                 self.patience -= self.patience / PATIENCE_FADING;
             }
+            missing.next = ASK_AGAIN_AFTER.get(missing.asks).map(|&pause| now + pause);
             missing.asks += 1;
-            missing.asked_at = now;
-            missing.next = now + again_after;
             seqs.push(missing.seq);
         }
     }
 
     /// When there is something to be asked for next.
     pub fn next_ask(&self) -> Option<Instant> {
-        self.missing.iter().filter_map(Missing::next_ask).min()
+        self.missing.iter().filter_map(|missing| missing.next).min()
     }
 
-    fn miss(&mut self, now: Instant, seq: u16) {
-        if self.missing.len() == MISSING_MAX {
-            self.missing.pop_front();
+    /// Notes that the `count` packets before `seq` are missing.
+    fn note_gap(&mut self, now: Instant, seq: u16, count: u16) {
+        let is_control = self.gaps.is_multiple_of(CONTROL_EVERY);
+        self.gaps = self.gaps.wrapping_add(1);
+        let wait = if is_control {
+            PATIENCE_MAX
+        } else {
+            self.patience
+        };
+        for back in (1..=count).rev() {
+            if self.missing.len() == MISSING_MAX {
+                self.missing.pop_front();
+            }
+            self.missing.push_back(Missing {
+                seq: seq.wrapping_sub(back),
+                since: now,
+                asks: 0,
+                next: Some(now + wait),
+            });
         }
-        self.missing.push_back(Missing {
-            seq,
-            since: now,
-            asks: 0,
-            next: now + self.patience,
-            asked_at: now,
-            arrived_at: None,
-        });
     }
 
     fn note_late(&mut self, now: Instant, seq: u16) -> bool {
-        let Some(index) = self.missing.iter().position(|m| m.seq == seq) else {
+        let index = self.missing.iter().position(|missing| missing.seq == seq);
+        let Some(missing) = index.and_then(|index| self.missing.remove(index)) else {
             return false;
         };
-        let missing = &mut self.missing[index];
-        let (since, asked_at, asks) = (missing.since, missing.asked_at, missing.asks);
-        let Some(arrived_at) = missing.arrived_at else {
-            if asks == 0 {
-                // Nobody was asked: it was overtaken on its way.
-                self.missing.remove(index);
-                self.be_patient(now.saturating_duration_since(since));
-                return false;
-            }
-            missing.arrived_at = Some(now);
-            // After a second question nobody knows which of them was answered (Karn's algorithm).
-            if asks == 1 {
-                self.measure(now.saturating_duration_since(asked_at));
-            }
-            return true;
-        };
-        self.missing.remove(index);
-        if asks == 1 {
-            // One question, two copies: the first one had only been overtaken.
-            self.measure(now.saturating_duration_since(asked_at));
-            self.be_patient(arrived_at.saturating_duration_since(since));
+        if missing.asks == 0 {
+            // Nobody was asked: it was overtaken on its way.
+            let straggler = now.saturating_duration_since(missing.since);
+            self.patience = self.patience.max(straggler + GRACE).min(PATIENCE_MAX);
         }
-        true
-    }
-
-    fn be_patient(&mut self, straggler: Duration) {
-        self.patience = self.patience.max(straggler + GRACE).min(PATIENCE_MAX);
-    }
-
-    fn measure(&mut self, round_trip: Duration) {
-        let before = self.round_trip;
-        self.round_trip = before - before / ROUND_TRIP_WEIGHT + round_trip / ROUND_TRIP_WEIGHT;
-    }
-
-    fn forget_old(&mut self, now: Instant) {
-        while self
-            .missing
-            .front()
-            .is_some_and(|m| now.saturating_duration_since(m.since) > REMEMBERED_FOR)
-        {
-            self.missing.pop_front();
-        }
+        missing.asks > 0
     }
 }
 
@@ -201,7 +145,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 start: Instant::now(),
-                requests: Requests::new(),
+                requests: Requests::default(),
             }
         }
 
@@ -228,6 +172,17 @@ mod tests {
                 .collect()
         }
 
+        /// One that has lost packet 10 of its first 15 and knows by now that it does not come by itself.
+        fn after_control() -> Self {
+            let mut bench = Self::new();
+            bench.note_all(0..10);
+            bench.note_all(11..15);
+            assert!(bench.asked(319).is_empty());
+            assert_eq!(bench.asked(320), [10]);
+            bench.requests.missing.clear();
+            bench
+        }
+
         /// Packets arrive on time.
         fn note_all(&mut self, packets: std::ops::Range<u16>) {
             for n in packets {
@@ -246,77 +201,46 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_asked_for_at_once() {
-        let mut bench = Bench::new();
-        bench.note_all(0..5);
-        bench.note(8, 160);
-        assert_eq!(bench.requests.next_ask(), Some(bench.at(160)));
-        assert_eq!(bench.asked(160), [5, 6, 7]);
-        assert!(bench.note(5, 165) && bench.note(6, 165) && bench.note(7, 166));
+        let mut bench = Bench::after_control();
+        bench.note(18, 360);
+        assert_eq!(bench.requests.next_ask(), Some(bench.at(360)));
+        assert_eq!(bench.asked(360), [15, 16, 17]);
+        assert!(bench.note(15, 365) && bench.note(16, 365) && bench.note(17, 366));
         assert_eq!(bench.requests.next_ask(), None);
     }
 
     #[test]
-    fn it_is_asked_for_thrice_and_not_sooner_than_an_answer_can_come() {
-        let mut bench = Bench::new();
-        bench.note_all(0..5);
-        bench.note(6, 120);
-        let asks: Vec<u64> = (120..2_000)
+    fn it_is_asked_for_thrice() {
+        let mut bench = Bench::after_control();
+        bench.note(16, 320);
+        let asks: Vec<u64> = (320..2_000)
             .filter(|&ms| !bench.asked(ms).is_empty())
             .collect();
-        assert_eq!(asks, [120, 230, 340]);
+        assert_eq!(asks, [320, 332, 382]);
         assert_eq!(bench.requests.next_ask(), None);
     }
 
     #[test]
-    fn nobody_asks_for_what_would_come_too_late_to_be_played() {
+    fn one_gap_in_eight_shows_whether_its_packets_come_by_themselves() {
         let mut bench = Bench::new();
-        bench.note_all(0..5);
-        bench.note(6, 120);
-        bench.asked(120);
-        bench.asked(415);
-        assert_eq!(bench.requests.next_ask(), None, "295 ms and a round trip");
-    }
-
-    #[test]
-    fn on_a_short_way_it_is_asked_for_again_soon() {
-        let mut bench = Bench::new();
-        let mut ms = 0;
-        for n in 0..60_u16 {
-            ms = u64::from(n) * 20;
-            if n % 2 == 1 {
-                continue;
-            }
+        let mut asked_at_once = 0;
+        for n in (0..160_u16).step_by(2) {
+            let ms = u64::from(n) * 20;
             bench.note(n, ms);
-            for lost in bench.asked(ms) {
-                assert!(bench.note(lost, ms + 5));
-            }
+            asked_at_once += bench.asked(ms).len();
+            bench.asked(ms + 39);
         }
-        bench.note(62, ms + 60);
-        assert_eq!(bench.asked(ms + 60).len(), 3);
-        let again = bench.requests.next_ask().unwrap();
-        let wait = again - bench.at(ms + 60);
-        assert!(wait < Duration::from_millis(25), "{wait:?}");
-    }
-
-    #[test]
-    fn an_outage_is_not_asked_for() {
-        let mut bench = Bench::new();
-        bench.note_all(0..5);
-        bench.note(31, 620);
-        assert!(bench.asked(620).is_empty());
-        bench.note(57, 1_140);
-        assert_eq!(bench.asked(1_140).len(), 25);
+        assert_eq!(asked_at_once, 79 - 10);
     }
 
     #[test]
     fn stragglers_are_waited_for_once_they_are_known() {
         let mut bench = Bench::new();
         bench.note_all(0..10);
-        // Packet 10 is overtaken; what was asked for in vain comes as well.
+        // Packet 10 is overtaken, in a gap that nobody is asked about yet.
         bench.note(11, 220);
-        assert_eq!(bench.asked(220), [10]);
-        assert!(bench.note(10, 230), "taken for the answer");
-        assert!(bench.note(10, 240), "the answer");
+        assert!(bench.asked(220).is_empty());
+        assert!(!bench.note(10, 230));
         bench.note(13, 260);
         assert!(bench.asked(260).is_empty());
         assert!(!bench.note(12, 270));
@@ -332,9 +256,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.note_all(0..2);
         bench.note(3, 60);
-        assert_eq!(bench.asked(60), [2]);
         bench.note(2, 130);
-        bench.note(2, 160);
         assert_eq!(bench.requests.patience, Duration::from_millis(80));
         for n in (5..200_u16).step_by(2) {
             bench.note(n, u64::from(n) * 20);
@@ -345,14 +267,22 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_is_not_asked_for() {
+        let mut bench = Bench::after_control();
+        bench.note(41, 820);
+        assert!(bench.asked(820).is_empty());
+        bench.note(67, 1_340);
+        assert_eq!(bench.asked(1_340).len(), 25);
+    }
+
+    #[test]
     fn another_stream_begins_anew() {
-        let mut bench = Bench::new();
-        bench.note_all(0..5);
-        bench.note(7, 140);
-        bench.note(30_000, 160);
+        let mut bench = Bench::after_control();
+        bench.note(17, 340);
+        bench.note(30_000, 360);
         assert_eq!(bench.requests.next_ask(), None);
-        bench.note(30_002, 200);
-        assert_eq!(bench.asked(200), [30_001]);
+        bench.note(30_002, 400);
+        assert_eq!(bench.asked(400), [30_001]);
     }
 
     proptest! {
