@@ -15,7 +15,7 @@ demo: prepare $(if $(findstring --stay,$(ARGS)),web) ## Hold an interview on thi
 
 test: setup-test lint ## Pass all tests, against real servers
 	@scripts/queries --check
-	@cargo test --release --workspace --locked
+	@scripts/test
 	@$(VIVA) models prepare >/dev/null
 	@VIVA_LITESTREAM="$(VIVA_MODELS)/litestream/litestream" tests/systemd/run $(VIVA)
 	@tests/nix/run
