@@ -186,9 +186,9 @@ impl Playout {
                 self.stats.recovered += samples as u64;
                 self.last = Last::Decoded;
             }
-            Step::Conceal { was_sent } => {
+            Step::Conceal { samples, was_sent } => {
                 self.pausing &= !was_sent;
-                self.conceal(CORE_TICK_SAMPLES);
+                self.conceal(samples);
             }
             Step::Silence => self.silence(),
         }

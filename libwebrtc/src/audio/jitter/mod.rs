@@ -87,8 +87,10 @@ pub(crate) enum Step {
         /// What is still missing, in samples per channel.
         samples: usize,
     },
-    /// Conceal one tick; the packet is lost or late.
+    /// Conceal this; the packet is lost or late.
     Conceal {
+        /// A tick per channel, or what a shorter packet held.
+        samples: usize,
         /// Its successor is there, so that it was sent for sure.
         was_sent: bool,
     },
@@ -174,7 +176,7 @@ impl JitterBuffer {
         if resent && !self.may_be_late(place, arrival_us) {
             return Inserted::Stray;
         }
-        if self.is_past(place) {
+        if self.is_past(place) || resent && self.has_no_room_before(place) {
             self.learn(place, arrival_us, resent);
             return Inserted::Late;
         }
@@ -230,7 +232,7 @@ impl JitterBuffer {
                 }
             };
             let Some(head) = self.packets.front() else {
-                return self.conceal(false);
+                return self.conceal(TICK_SAMPLES, false);
             };
             let gap = head.time - expected;
             if gap < 0 {
@@ -263,12 +265,11 @@ impl JitterBuffer {
                 return self.play_head();
             }
             let in_time = surplus_us + media_us(remaining) >= -TOLERANCE_US;
-            if head.redundant
-                && !paused
+            let fits = !paused
                 && in_time
                 && (1..=head.samples).contains(&remaining)
-                && remaining % OPUS_UNIT_SAMPLES == 0
-            {
+                && remaining % OPUS_UNIT_SAMPLES == 0;
+            if fits && head.redundant {
                 let successor = head.payload.clone();
                 self.playout = Playout::Running {
                     expected: head.time,
@@ -281,7 +282,14 @@ impl JitterBuffer {
                     samples: remaining as usize,
                 };
             }
-            return self.conceal(missing > 0);
+            let samples = if fits {
+                remaining.min(TICK_SAMPLES)
+            } else {
+                TICK_SAMPLES
+            };
+            // Of a pause, the last packets alone were sent.
+            let was_sent = missing > 0 && remaining <= missing * head.samples;
+            return self.conceal(samples, was_sent);
         }
     }
 
@@ -357,6 +365,13 @@ impl JitterBuffer {
         late_us.is_some_and(|late_us| (0..=DISCONTINUITY_US).contains(&late_us))
     }
 
+    /// Whether so old a packet would push what is newer out. What is sent again never moves playout.
+    fn has_no_room_before(&self, place: Place) -> bool {
+        let end = self.packets.back().map(|last| last.time + last.samples);
+        self.packets.len() >= PACKETS_MAX
+            || end.is_some_and(|end| end - place.time > SPAN_SAMPLES_MAX)
+    }
+
     /// The index of the packet with this number, or where it has to go.
     fn find(&self, seq: i64) -> Result<usize, usize> {
         self.packets.binary_search_by_key(&seq, |packet| packet.seq)
@@ -398,7 +413,7 @@ impl JitterBuffer {
 
     fn play_head(&mut self) -> Step {
         let Some(head) = self.packets.pop_front() else {
-            return self.conceal(false);
+            return self.conceal(TICK_SAMPLES, false);
         };
         self.playout = Playout::Running {
             expected: head.time + head.samples,
@@ -421,7 +436,7 @@ impl JitterBuffer {
             self.overflowed += 1;
         }
         let Some(head) = self.packets.pop_front() else {
-            return self.conceal(false);
+            return self.conceal(TICK_SAMPLES, false);
         };
         let left_out = past.min(head.samples);
         self.playout = Playout::Running {
@@ -436,7 +451,7 @@ impl JitterBuffer {
         }
     }
 
-    fn conceal(&mut self, was_sent: bool) -> Step {
+    fn conceal(&mut self, samples: i64, was_sent: bool) -> Step {
         let Playout::Running {
             concealed,
             catching_up,
@@ -446,11 +461,15 @@ impl JitterBuffer {
             return Step::Silence;
         };
         *catching_up = false;
-        *concealed += TICK_SAMPLES;
-        if *concealed > CONCEAL_SAMPLES_MAX {
+        if *concealed + samples > CONCEAL_SAMPLES_MAX {
+            *concealed += TICK_SAMPLES;
             Step::Silence
         } else {
-            Step::Conceal { was_sent }
+            *concealed += samples;
+            Step::Conceal {
+                samples: samples as usize,
+                was_sent,
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl Bench {
                     (Heard::CaughtUp(n, left), left as i64)
                 }
                 Step::Recover { samples, .. } => (Heard::Recovered(samples), samples as i64),
-                Step::Conceal { .. } => (Heard::Concealed, TICK_SAMPLES),
+                Step::Conceal { samples, .. } => (Heard::Concealed, samples as i64),
                 Step::Silence => (Heard::Silent, TICK_SAMPLES),
             };
             self.heard.push(heard);
@@ -513,6 +513,65 @@ fn what_comes_again_after_an_outage_is_not_all_decoded() {
         .filter(|heard| matches!(heard, Heard::CaughtUp(..)));
     assert!(caught_up.count() <= 3, "{:?}", bench.heard);
     assert_eq!(bench.played().last(), Some(&124));
+}
+
+#[test]
+fn what_is_sent_again_does_not_push_out_what_is_newer() {
+    let mut bench = Bench::new();
+    for n in 0..150_u16 {
+        let arrival = u64::from(n) * 20;
+        bench.run(&[], arrival);
+        if !(100..125).contains(&n) {
+            bench.insert(&bench.packet(n, arrival));
+        }
+        if n == 125 {
+            for lost in 100..125 {
+                let packet = RtpAudio {
+                    resent: true,
+                    ..bench.packet(lost, arrival)
+                };
+                let inserted = bench.insert(&packet);
+                let expected = if lost == 100 {
+                    Inserted::Late
+                } else {
+                    Inserted::Queued
+                };
+                assert_eq!(inserted, expected, "{lost}");
+            }
+        }
+    }
+    assert!(bench.excess_us().abs() <= 20_000, "{}", bench.excess_us());
+    bench.run(&[], 3_100);
+    let after: Vec<u16> = bench.played().into_iter().filter(|n| *n >= 125).collect();
+    assert_eq!(after, (125..150).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_lost_packet_that_is_shorter_than_a_beat_takes_no_more_than_its_time() {
+    let mut bench = Bench::new();
+    let (mut owed, mut concealed) = (0, Vec::new());
+    for beat in 0..200_u16 {
+        for n in [2 * beat, 2 * beat + 1].into_iter().filter(|n| *n != 200) {
+            let packet = RtpAudio {
+                timestamp: u32::from(n) * 240,
+                ..bench.packet(n, u64::from(beat) * 10)
+            };
+            bench.buffer.insert(packet, 240, false);
+        }
+        owed += TICK_SAMPLES;
+        while owed > 0 {
+            owed -= match bench.buffer.step(bench.start + BEAT * u32::from(beat)) {
+                Step::Decode(_) => 240,
+                Step::Silence => TICK_SAMPLES,
+                Step::Conceal { samples, .. } => {
+                    concealed.push(samples);
+                    samples as i64
+                }
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+    assert_eq!(concealed, [240]);
 }
 
 #[test]

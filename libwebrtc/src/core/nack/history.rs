@@ -12,6 +12,9 @@ const RESENDS_MAX: u8 = 5;
 /// Within this time, or a round trip if that is longer, one copy answers all questions.
 const RESEND_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
+/// But a round trip that seems longer is not believed.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 struct Sent {
     packet: rtp::Packet,
@@ -47,9 +50,10 @@ impl History {
     pub fn resend(&mut self, now: Instant, seq: u16, round_trip: Duration) -> Option<Again> {
         let is_it = |sent: &&mut Sent| sent.packet.header.sequence_number == seq;
         let sent = self.0.iter_mut().rev().find(is_it)?;
-        let is_answered = sent.last.is_some_and(|at| {
-            now.saturating_duration_since(at) < RESEND_AGAIN_AFTER.max(round_trip)
-        });
+        let pause = RESEND_AGAIN_AFTER.max(round_trip.min(ROUND_TRIP_MAX));
+        let is_answered = sent
+            .last
+            .is_some_and(|at| now.saturating_duration_since(at) < pause);
         if is_answered || sent.resends == RESENDS_MAX {
             return None;
         }
@@ -130,9 +134,9 @@ mod tests {
         let mut history = History::default();
         history.note(packet(7));
         let start = Instant::now();
-        let far = Duration::from_millis(150);
+        let far = Duration::from_millis(90);
         assert!(history.resend(start, 7, far).is_some());
-        for (ms, is_answered) in [(12, false), (62, false), (149, false), (150, true)] {
+        for (ms, is_answered) in [(12, false), (62, false), (89, false), (90, true)] {
             let again = history.resend(start + Duration::from_millis(ms), 7, far);
             assert_eq!(again.is_some(), is_answered, "{ms} ms");
         }

@@ -18,7 +18,11 @@ const MISSING_MAX: usize = 2 * GAP_MAX as usize;
 /// The pauses between the questions for one packet, in case one of them or its answer is lost. The second one comes soon
 /// for LiveKit's server, which answers nobody until two round trips after it sent a packet; whoever has
 /// answered already knows not to do it twice within a round trip.
-const ASK_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(12), Duration::from_millis(50)];
+const ASK_AGAIN_AFTER: [Duration; 3] = [
+    Duration::from_millis(12),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+];
 /// One gap of so many is not asked for until nobody waits for its packets any more, to see whether they come by themselves.
 const CONTROL_EVERY: u32 = 8;
 /// The longest that asking waits for stragglers; after that an answer would be of no use.
@@ -116,7 +120,8 @@ impl Requests {
     }
 
     fn note_late(&mut self, now: Instant, seq: u16) -> bool {
-        let index = self.missing.iter().position(|missing| missing.seq == seq);
+        // From the back, since numbers come round again.
+        let index = self.missing.iter().rposition(|missing| missing.seq == seq);
         let Some(missing) = index.and_then(|index| self.missing.remove(index)) else {
             return false;
         };
@@ -210,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_for_thrice() {
+    fn it_is_asked_for_four_times() {
         let mut bench = Bench::after_control();
         bench.note(16, 320);
         let asks: Vec<u64> = (320..2_000)
             .filter(|&ms| !bench.asked(ms).is_empty())
             .collect();
-        assert_eq!(asks, [320, 332, 382]);
+        assert_eq!(asks, [320, 332, 382, 482]);
         assert_eq!(bench.requests.next_ask(), None);
     }
 
