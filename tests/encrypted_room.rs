@@ -8,6 +8,8 @@
 
 #[path = "support/livekit_server.rs"]
 mod livekit_server;
+#[path = "support/tone.rs"]
+mod tone;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +20,6 @@ use livekit::e2ee::EncryptionType;
 use livekit::e2ee::key_provider::{KeyProvider, KeyProviderOptions};
 use livekit::options::TrackPublishOptions;
 use livekit::track::{LocalAudioTrack, LocalTrack, RemoteTrack};
-use livekit::webrtc::audio_frame::AudioFrame;
 use livekit::webrtc::audio_source::native::NativeAudioSource;
 use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
 use livekit::webrtc::audio_stream::native::NativeAudioStream;
@@ -26,9 +27,9 @@ use livekit::{DataPacket, E2eeOptions, Room, RoomEvent, RoomOptions};
 use livekit_server::LiveKitServer;
 use livekit_token::{AccessToken, VideoGrants};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tone::{RATE_HZ, speak};
 
 const KEY: &str = "a secret of the room";
-const RATE_HZ: u32 = 48_000;
 const OUR_TONE_HZ: f64 = 660.0;
 const THEIR_TONE_HZ: f64 = 440.0;
 /// Beyond any wait that succeeds.
@@ -76,7 +77,7 @@ async fn sound_and_data_are_understood_both_ways_and_by_nobody_without_the_key()
     };
     tokio::select! {
         done = tokio::time::timeout(LIMIT, exchange) => done.expect("an exchange in time"),
-        () = speak(&source) => unreachable!("speaking goes on"),
+        () = speak(&source, OUR_TONE_HZ) => unreachable!("speaking goes on"),
     }
     room.close().await.expect("a closed room");
     stranger.close().await.expect("a closed room");
@@ -105,26 +106,6 @@ async fn join(
     Room::connect(&server.url, &token, options)
         .await
         .expect("a joined room")
-}
-
-async fn speak(source: &NativeAudioSource) {
-    let mut n = 0_u32;
-    loop {
-        let samples: Vec<i16> = (n..n + RATE_HZ / 100)
-            .map(|n| {
-                let t = f64::from(n) / f64::from(RATE_HZ);
-                (8000.0 * (OUR_TONE_HZ * t * std::f64::consts::TAU).sin()) as i16
-            })
-            .collect();
-        n += RATE_HZ / 100;
-        let frame = AudioFrame {
-            data: samples.as_slice().into(),
-            sample_rate: RATE_HZ,
-            num_channels: 1,
-            samples_per_channel: RATE_HZ / 100,
-        };
-        source.capture_frame(&frame).await.expect("a taken frame");
-    }
 }
 
 async fn subscribed(events: &mut UnboundedReceiver<RoomEvent>, to: &str) -> NativeAudioStream {

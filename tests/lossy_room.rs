@@ -11,6 +11,8 @@ mod livekit_server;
 #[allow(dead_code, reason = "no NAT is needed here")]
 #[path = "../libwebrtc/tests/lab/namespaces.rs"]
 mod namespaces;
+#[path = "support/tone.rs"]
+mod tone;
 #[allow(dead_code, reason = "nothing is cut here")]
 #[path = "../libwebrtc/tests/lab/weather.rs"]
 mod weather;
@@ -21,7 +23,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use livekit::options::TrackPublishOptions;
 use livekit::track::{LocalAudioTrack, LocalTrack, RemoteAudioTrack, RemoteTrack};
-use livekit::webrtc::audio_frame::AudioFrame;
 use livekit::webrtc::audio_source::native::NativeAudioSource;
 use livekit::webrtc::audio_source::{AudioSourceOptions, RtcAudioSource};
 use livekit::webrtc::audio_stream::native::NativeAudioStream;
@@ -31,6 +32,7 @@ use livekit_server::LiveKitServer;
 use livekit_token::{AccessToken, VideoGrants};
 use namespaces::Namespace;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tone::{RATE_HZ, speak};
 use weather::{INTERFACE, Link, Weather};
 
 const SERVER_ADDRESS: &str = "10.9.0.1";
@@ -44,7 +46,6 @@ const WEATHER: Weather = Weather {
 /// Where the clients of `a_server_beside_the_link` are to be.
 const CLIENTS_ARE_IN: &str = "VIVA_TEST_CLIENTS_ARE_IN";
 const URL: &str = "VIVA_TEST_URL";
-const RATE_HZ: u32 = 48_000;
 /// Heard before it is counted what came: some 500 packets, of which 25 are lost each way.
 const HEARD_S: usize = 10;
 /// Beyond any wait that succeeds.
@@ -119,7 +120,7 @@ async fn two_clients_behind_the_link() {
     };
     let heard = tokio::select! {
         heard = tokio::time::timeout(LIMIT, listen) => heard.expect("sound in time"),
-        () = speak(&source) => unreachable!("speaking goes on"),
+        () = speak(&source, 440.0) => unreachable!("speaking goes on"),
     };
 
     let sent = track.get_stats().await.expect("the speaker's statistics");
@@ -171,25 +172,5 @@ async fn subscribed(events: &mut UnboundedReceiver<RoomEvent>) -> RemoteAudioTra
         {
             return track;
         }
-    }
-}
-
-async fn speak(source: &NativeAudioSource) {
-    let mut n = 0_u32;
-    loop {
-        let samples: Vec<i16> = (n..n + RATE_HZ / 100)
-            .map(|n| {
-                let t = f64::from(n) / f64::from(RATE_HZ);
-                (8000.0 * (440.0 * t * std::f64::consts::TAU).sin()) as i16
-            })
-            .collect();
-        n += RATE_HZ / 100;
-        let frame = AudioFrame {
-            data: samples.as_slice().into(),
-            sample_rate: RATE_HZ,
-            num_channels: 1,
-            samples_per_channel: RATE_HZ / 100,
-        };
-        source.capture_frame(&frame).await.expect("a taken frame");
     }
 }

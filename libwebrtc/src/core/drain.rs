@@ -37,19 +37,19 @@ pub(crate) struct ReceivedRtp {
 }
 
 impl ReceivedRtp {
-    fn new(arrival: Instant, packet: &rtc::rtp::Packet) -> Self {
+    fn new(arrival: Instant, packet: rtc::rtp::Packet) -> Self {
         Self {
             ssrc: packet.header.ssrc,
             sequence_number: packet.header.sequence_number,
             timestamp: packet.header.timestamp,
             marker: packet.header.marker,
-            payload: packet.payload.clone(),
+            payload: packet.payload,
             arrival,
             resent: false,
         }
     }
 
-    pub(super) fn resent(arrival: Instant, packet: &rtc::rtp::Packet) -> Self {
+    pub(super) fn resent(arrival: Instant, packet: rtc::rtp::Packet) -> Self {
         Self {
             resent: true,
             ..Self::new(arrival, packet)
@@ -160,7 +160,7 @@ impl Outputs {
                 binary: !message.is_string,
             }),
             RTCMessage::RtpPacket(_, packet) => {
-                self.media.push(ReceivedRtp::new(read.now, &packet));
+                self.media.push(ReceivedRtp::new(read.now, packet));
             }
             // Reports are read on their way in, by the observer in `reports`.
             _ => {}

@@ -312,6 +312,13 @@ mod tests {
         })
     }
 
+    fn receiver_report(block: ReceptionReport) -> Box<dyn rtcp::Packet> {
+        Box::new(ReceiverReport {
+            reports: vec![block],
+            ..Default::default()
+        })
+    }
+
     #[test]
     fn the_round_trip_is_the_time_away_less_the_time_held() {
         let reports = Reports::default();
@@ -327,10 +334,7 @@ mod tests {
             total_lost: 3,
             ..Default::default()
         };
-        let answer: Box<dyn rtcp::Packet> = Box::new(ReceiverReport {
-            reports: vec![block],
-            ..Default::default()
-        });
+        let answer = receiver_report(block);
         reports.received(sent_at + Duration::from_millis(580), &[answer]);
 
         let reception = reports.reception(7).unwrap();
@@ -354,10 +358,7 @@ mod tests {
                 fraction_lost,
                 ..Default::default()
             };
-            let report: Box<dyn rtcp::Packet> = Box::new(ReceiverReport {
-                reports: vec![block],
-                ..Default::default()
-            });
+            let report = receiver_report(block);
             reports.received(now, &[report]);
             expected.push(reports.reception(7).unwrap().expected_loss);
         }
@@ -379,10 +380,7 @@ mod tests {
                 last_sequence_number,
                 ..Default::default()
             };
-            let report: Box<dyn rtcp::Packet> = Box::new(ReceiverReport {
-                reports: vec![block],
-                ..Default::default()
-            });
+            let report = receiver_report(block);
             reports.received(now, &[report]);
             expected.push(reports.reception(7).unwrap().expected_loss);
         }
@@ -401,10 +399,7 @@ mod tests {
             ssrc: 99,
             ..Default::default()
         };
-        let answer: Box<dyn rtcp::Packet> = Box::new(ReceiverReport {
-            reports: vec![block],
-            ..Default::default()
-        });
+        let answer = receiver_report(block);
         reports.received(Instant::now(), &[answer]);
         assert!(reports.reception(99).is_none());
     }

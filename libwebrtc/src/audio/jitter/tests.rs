@@ -50,6 +50,13 @@ impl Bench {
         }
     }
 
+    fn resent(&self, n: u16, arrival_ms: u64) -> RtpAudio {
+        RtpAudio {
+            resent: true,
+            ..self.packet(n, arrival_ms)
+        }
+    }
+
     fn insert(&mut self, packet: &RtpAudio) -> Inserted {
         self.insert_with(packet, true)
     }
@@ -401,10 +408,7 @@ fn what_is_sent_again_in_time_is_played_as_if_it_had_never_been_lost() {
         }
         if n % 10 == 6 {
             let arrival = u64::from(n) * 20 + 8;
-            let packet = RtpAudio {
-                resent: true,
-                ..bench.packet(n - 1, arrival)
-            };
+            let packet = bench.resent(n - 1, arrival);
             assert_eq!(bench.insert(&packet), Inserted::Queued);
         }
     }
@@ -425,10 +429,7 @@ fn what_is_sent_again_too_late_is_joined_where_the_stream_has_got_to() {
         if n == 103 {
             bench.run(&[], arrival + 10);
             for lost in 100..103 {
-                let packet = RtpAudio {
-                    resent: true,
-                    ..bench.packet(lost, arrival + 15)
-                };
+                let packet = bench.resent(lost, arrival + 15);
                 assert_eq!(bench.insert(&packet), Inserted::Queued);
             }
         }
@@ -474,10 +475,7 @@ fn a_packet_that_comes_within_its_own_time_is_heard_from_there_on() {
             bench.insert_with(&bench.packet(n, arrival), false);
         }
         if n == 102 {
-            let packet = RtpAudio {
-                resent: true,
-                ..bench.packet(100, arrival + 5)
-            };
+            let packet = bench.resent(100, arrival + 5);
             assert_eq!(bench.insert(&packet), Inserted::Queued);
         }
     }
@@ -498,10 +496,7 @@ fn what_comes_again_after_an_outage_is_not_all_decoded() {
         }
         if n == 123 {
             for lost in 100..123 {
-                let packet = RtpAudio {
-                    resent: true,
-                    ..bench.packet(lost, arrival)
-                };
+                let packet = bench.resent(lost, arrival);
                 bench.insert(&packet);
             }
         }
@@ -526,10 +521,7 @@ fn what_is_sent_again_does_not_push_out_what_is_newer() {
         }
         if n == 125 {
             for lost in 100..125 {
-                let packet = RtpAudio {
-                    resent: true,
-                    ..bench.packet(lost, arrival)
-                };
+                let packet = bench.resent(lost, arrival);
                 let inserted = bench.insert(&packet);
                 let expected = if lost == 100 {
                     Inserted::Late
@@ -575,6 +567,33 @@ fn a_lost_packet_that_is_shorter_than_a_beat_takes_no_more_than_its_time() {
 }
 
 #[test]
+fn of_a_pause_that_ends_with_a_loss_the_lost_packet_alone_was_sent() {
+    let mut bench = Bench::new();
+    // 300 ms of pause, then the first packet is lost and the second comes.
+    bench.run(&on_time(0..50), 1_100);
+    let packet = |n: u16, arrival_ms: u64, bench: &Bench| RtpAudio {
+        timestamp: u32::from(n + 15) * PACKET_SAMPLES,
+        ..bench.packet(n, arrival_ms)
+    };
+    let mut was_sent_ticks = 0;
+    for beat in bench.beats..150 {
+        let now_ms = u64::from(beat) * 10;
+        for n in 51_u16..60 {
+            if u64::from(n + 15) * 20 == now_ms {
+                let packet = packet(n, now_ms, &bench);
+                bench.buffer.insert(packet, PACKET_SAMPLES as usize, false);
+            }
+        }
+        match bench.buffer.step(bench.start + BEAT * beat) {
+            Step::Conceal { was_sent, .. } => was_sent_ticks += u32::from(was_sent),
+            Step::Decode(_) => break,
+            _ => {}
+        }
+    }
+    assert!((1..=2).contains(&was_sent_ticks), "{was_sent_ticks}");
+}
+
+#[test]
 fn what_was_lost_before_a_stream_began_anew_is_not_waited_for() {
     let mut bench = Bench::new();
     bench.run(&on_time(0..99), 1_985);
@@ -586,10 +605,7 @@ fn what_was_lost_before_a_stream_began_anew_is_not_waited_for() {
         ..packet
     };
     bench.insert(&jumped(100, bench.packet(100, 2_000)));
-    let lost = RtpAudio {
-        resent: true,
-        ..bench.packet(99, 2_010)
-    };
+    let lost = bench.resent(99, 2_010);
     assert_eq!(bench.insert(&lost), Inserted::Stray);
     for n in 101..150 {
         let arrival = u64::from(n) * 20;

@@ -144,7 +144,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Retransmission {
                 let ssrc = rtp.header.ssrc;
                 if let Some(requests) = self.requests.get_mut(&ssrc) {
                     if requests.note(packet.now, rtp.header.sequence_number) {
-                        self.resent.add(ReceivedRtp::resent(packet.now, rtp));
+                        self.resent
+                            .add(ReceivedRtp::resent(packet.now, rtp.clone()));
                         return Ok(());
                     }
                     self.ask(packet.now, ssrc);
