@@ -329,7 +329,8 @@ fn sound_goes_both_ways_through_loss_delay_jitter_and_reordering() {
             assert!(heard.loud > 80, "{heard:?}");
         }
         let heard = peer.listen();
-        assert!(heard.lost > 0, "the weather is fine: {heard:?}");
+        let is_foul = heard.lost > 0 || heard.resent > 0;
+        assert!(is_foul, "the weather is fine: {heard:?}");
         assert!(heard.concealed < heard.samples / 4, "{heard:?}");
     }
 

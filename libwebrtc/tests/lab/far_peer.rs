@@ -171,6 +171,7 @@ impl FarPeer {
             concealed: heard["concealed"].as_u64().unwrap(),
             samples: heard["samples"].as_u64().unwrap(),
             lost: heard["lost"].as_i64().unwrap(),
+            resent: heard["resent"].as_u64().unwrap(),
         }
     }
 
@@ -280,6 +281,8 @@ pub struct Heard {
     pub samples: u64,
     /// Packets that did not come, since the beginning.
     pub lost: i64,
+    /// Packets that came when they were asked for again.
+    pub resent: u64,
 }
 
 fn accept(listener: &UnixListener, process: &mut Child) -> UnixStream {

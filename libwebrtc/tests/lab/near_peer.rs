@@ -223,10 +223,12 @@ impl NearPeer {
                 "concealed": s.inbound.concealed_samples,
                 "samples": s.inbound.total_samples_received,
                 "lost": s.received.packets_lost,
+                "resent": s.inbound.retransmitted_packets_received,
             })),
             _ => None,
         });
-        counted.unwrap_or(json!({ "loud": loud, "concealed": 0, "samples": 0, "lost": 0 }))
+        let nothing = json!({ "loud": loud, "concealed": 0, "samples": 0, "lost": 0, "resent": 0 });
+        counted.unwrap_or(nothing)
     }
 }
 
