@@ -77,11 +77,11 @@ impl Core {
 
     /// Bytes of this channel that the peer has not acknowledged and the stack not given up.
     pub fn outstanding_bytes(&mut self, key: usize) -> Result<usize, CoreError> {
-        self.call(|stack| Ok(stack.data_channel(key).map_or(0, |c| c.outstanding_bytes())))
+        self.call_quietly(|stack| Ok(stack.data_channel(key).map_or(0, |c| c.outstanding_bytes())))
     }
 
     pub fn close_channel(&mut self, key: usize) -> Result<(), CoreError> {
-        self.call(|stack| match stack.data_channel(key) {
+        self.call_quietly(|stack| match stack.data_channel(key) {
             Some(mut channel) => channel.close(),
             None => Ok(()),
         })

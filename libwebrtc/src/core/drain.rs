@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
@@ -100,13 +101,19 @@ impl Core {
             },
             ecn: None,
         };
-        self.call(|stack| {
+        let is_media = is_media(&data);
+        let take = |stack: &mut RTCPeerConnection| {
             stack.handle_read(TaggedBytesMut {
                 now,
                 transport,
                 message: data,
             })
-        })
+        };
+        if is_media {
+            self.call_quietly(take)
+        } else {
+            self.call(take)
+        }
     }
 
     /// Tells the stack that time has passed.
@@ -116,16 +123,29 @@ impl Core {
 
     /// When the stack wants to be told the time next.
     pub fn next_timeout(&mut self) -> Option<Instant> {
-        self.call(|stack| Ok(stack.poll_timeout())).ok().flatten()
+        self.call_quietly(|stack| Ok(stack.poll_timeout()))
+            .ok()
+            .flatten()
     }
 
     /// Takes out everything that the stack has ready.
+    ///
+    /// Each question to the stack is a way through all of its layers. What one layer makes another do comes out
+    /// when they are asked again; a packet of sound goes straight through, so that asking once is enough.
     pub fn drain(&mut self, out: &mut Outputs) -> Result<(), CoreError> {
-        self.call(|stack| {
+        let mut is_stirred = std::mem::take(&mut self.is_stirred);
+        self.call_quietly(|stack| {
             loop {
-                let mut progress = false;
+                let mut ask_again = std::mem::take(&mut is_stirred);
+                while let Some(event) = stack.poll_event() {
+                    ask_again = true;
+                    out.events.extend(translate(event));
+                }
+                while let Some(read) = stack.poll_read() {
+                    ask_again |= out.take_message(read);
+                }
                 while let Some(write) = stack.poll_write() {
-                    progress = true;
+                    ask_again |= !is_media(&write.message);
                     out.packets.push(Packet {
                         local: write.transport.local_addr,
                         peer: write.transport.peer_addr,
@@ -133,15 +153,7 @@ impl Core {
                         data: write.message,
                     });
                 }
-                while let Some(event) = stack.poll_event() {
-                    progress = true;
-                    out.events.extend(translate(event));
-                }
-                while let Some(read) = stack.poll_read() {
-                    progress = true;
-                    out.take_message(read);
-                }
-                if !progress {
+                if !ask_again {
                     return Ok(());
                 }
             }
@@ -152,20 +164,33 @@ impl Core {
 }
 
 impl Outputs {
-    fn take_message(&mut self, read: TaggedRTCMessage) {
+    /// Whether the message was something else than media.
+    fn take_message(&mut self, read: TaggedRTCMessage) -> bool {
         match read.message {
-            RTCMessage::DataChannelMessage(key, message) => self.events.push(CoreEvent::Message {
-                key,
-                data: message.data,
-                binary: !message.is_string,
-            }),
+            RTCMessage::DataChannelMessage(key, message) => {
+                self.events.push(CoreEvent::Message {
+                    key,
+                    data: message.data,
+                    binary: !message.is_string,
+                });
+                return true;
+            }
             RTCMessage::RtpPacket(_, packet) => {
                 self.media.push(ReceivedRtp::new(read.now, packet));
             }
             // Reports are read on their way in, by the observer in `reports`.
-            _ => {}
+            RTCMessage::RtcpPacket(..) => {}
+            _ => return true,
         }
+        false
     }
+}
+
+/// Whether a datagram is RTP or RTCP, by its first byte (RFC 7983, section 7).
+fn is_media(datagram: &[u8]) -> bool {
+    datagram
+        .first()
+        .is_some_and(|first| (128..=191).contains(first))
 }
 
 fn translate(event: RTCPeerConnectionEvent) -> Option<CoreEvent> {

@@ -85,11 +85,11 @@ impl Core {
     }
 
     pub fn transceiver_count(&mut self) -> Result<usize, CoreError> {
-        self.call(|stack| Ok(stack.get_transceivers().count()))
+        self.call_quietly(|stack| Ok(stack.get_transceivers().count()))
     }
 
     pub fn transceiver(&mut self, index: usize) -> Result<TransceiverInfo, CoreError> {
-        self.call(|stack| {
+        self.call_quietly(|stack| {
             let transceiver = stack
                 .rtp_transceiver(index)
                 .ok_or(StackError::ErrRTPSenderNotExisted)?;
@@ -159,7 +159,7 @@ impl Core {
         index: usize,
         packet: OutgoingRtp,
     ) -> Result<(), CoreError> {
-        self.call(|stack| {
+        self.call_quietly(|stack| {
             let mut sender = stack
                 .rtp_sender(RTCRtpSenderId::from(index))
                 .ok_or(StackError::ErrRTPSenderNotExisted)?;

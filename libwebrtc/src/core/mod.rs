@@ -73,6 +73,8 @@ pub(crate) struct Core {
     panic: Option<String>,
     reports: Reports,
     resent: Resent,
+    /// Something was done with the stack since it was drained that its layers may have to talk about.
+    is_stirred: bool,
     /// The last offer and answer as the stack wrote them: it takes back no other text.
     last_offer: Option<String>,
     last_answer: Option<String>,
@@ -92,6 +94,7 @@ impl Core {
             panic: None,
             reports,
             resent,
+            is_stirred: true,
             last_offer: None,
             last_answer: None,
         })
@@ -99,6 +102,15 @@ impl Core {
 
     /// Runs one call of the stack; a panic in it becomes an error, here and from now on.
     fn call<R>(
+        &mut self,
+        run: impl FnOnce(&mut RTCPeerConnection) -> Result<R, StackError>,
+    ) -> Result<R, CoreError> {
+        self.is_stirred = true;
+        self.call_quietly(run)
+    }
+
+    /// The same for a call that asks for something only, or hands a media packet in.
+    fn call_quietly<R>(
         &mut self,
         run: impl FnOnce(&mut RTCPeerConnection) -> Result<R, StackError>,
     ) -> Result<R, CoreError> {

@@ -73,7 +73,7 @@ impl Core {
     }
 
     pub fn signaling_state(&mut self) -> SignalingState {
-        let state = self.call(|stack| {
+        let state = self.call_quietly(|stack| {
             let pending_local = stack.pending_local_description().map(|d| d.sdp_type);
             let pending_remote = stack.pending_remote_description().map(|d| d.sdp_type);
             Ok((pending_local, pending_remote))

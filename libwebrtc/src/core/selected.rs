@@ -18,7 +18,7 @@ pub(crate) struct Selected {
 impl Core {
     /// The path in use; none while there is none, or before anything is negotiated.
     pub fn selected(&mut self) -> Result<Option<Selected>, CoreError> {
-        self.call(|stack| Ok(selected_pair(stack).as_ref().and_then(ends)))
+        self.call_quietly(|stack| Ok(selected_pair(stack).as_ref().and_then(ends)))
     }
 }
 

@@ -21,7 +21,7 @@ impl Core {
         now: Instant,
         audio: &HashMap<u32, RemoteAudioStats>,
     ) -> Result<Vec<RtcStats>, CoreError> {
-        let entries = self.call(|stack| {
+        let entries = self.call_quietly(|stack| {
             let report = stack.get_stats(now, StatsSelector::None);
             Ok(report.iter().filter_map(to_json).collect::<Vec<_>>())
         })?;

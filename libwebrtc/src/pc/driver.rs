@@ -126,13 +126,16 @@ impl Pc {
     fn turn(self: &Arc<Self>, turn: &mut Turn) {
         let mut state = self.state.lock();
         let state = &mut *state;
-        if let Err(error) = state.advance(self, &mut turn.media) {
-            if state.core.has_panicked() {
-                state.fail(&error);
-            } else {
-                log::debug!("the protocol stack did not advance: {error}");
-            }
-        }
+        let core_due = state
+            .advance(self, &mut turn.media)
+            .unwrap_or_else(|error| {
+                if state.core.has_panicked() {
+                    state.fail(&error);
+                } else {
+                    log::debug!("the protocol stack did not advance: {error}");
+                }
+                state.core.next_timeout()
+            });
         std::mem::swap(&mut turn.packets, &mut state.outputs.packets);
         std::mem::swap(&mut turn.sockets, &mut state.new_sockets);
         std::mem::swap(&mut turn.gone, &mut state.gone);
@@ -140,7 +143,7 @@ impl Pc {
         std::mem::swap(&mut turn.relays, &mut state.new_relays);
         std::mem::swap(&mut turn.events, &mut state.events);
         turn.next = [
-            state.core.next_timeout(),
+            core_due,
             state.tcp_due(),
             state.stun.next_timeout(),
             state.watch.next_look(),
@@ -154,32 +157,22 @@ impl Pc {
 }
 
 impl State {
+    /// Says when the core wants to be told the time next.
     fn advance(
         &mut self,
         pc: &Arc<Pc>,
         media: &mut Vec<(RemoteAudio, RtpAudio)>,
-    ) -> Result<(), CoreError> {
+    ) -> Result<Option<Instant>, CoreError> {
         let now = Instant::now();
         self.watch_path(now);
         self.try_tcp(now);
-        if self
-            .core
-            .next_timeout()
-            .is_some_and(|deadline| deadline <= now)
-        {
-            self.core.handle_timeout(now)?;
+        let mut advanced = self.drain_core(pc, media);
+        let mut due = self.core.next_timeout();
+        if due.is_some_and(|due| due <= now) {
+            let told = self.core.handle_timeout(now);
+            advanced = advanced.and(told).and(self.drain_core(pc, media));
+            due = self.core.next_timeout();
         }
-        let drained = self.core.drain(&mut self.outputs);
-        for event in std::mem::take(&mut self.outputs.events) {
-            self.take_event(pc, event);
-        }
-        media.extend(
-            self.outputs
-                .media
-                .drain(..)
-                .filter_map(|rtp| self.routes.route(rtp)),
-        );
-        drained?;
         self.handshake.note(now, &self.outputs.packets);
         self.handshake
             .handle_timeout(now, &mut self.outputs.packets);
@@ -194,7 +187,25 @@ impl State {
             self.take_outcome(outcome);
         }
         self.note_released_bytes();
-        Ok(())
+        advanced.map(|()| due)
+    }
+
+    fn drain_core(
+        &mut self,
+        pc: &Arc<Pc>,
+        media: &mut Vec<(RemoteAudio, RtpAudio)>,
+    ) -> Result<(), CoreError> {
+        let drained = self.core.drain(&mut self.outputs);
+        for event in std::mem::take(&mut self.outputs.events) {
+            self.take_event(pc, event);
+        }
+        media.extend(
+            self.outputs
+                .media
+                .drain(..)
+                .filter_map(|rtp| self.routes.route(rtp)),
+        );
+        drained
     }
 
     fn take_report(&mut self, report: FromRelay) {
