@@ -5,35 +5,36 @@ use super::{format::Format, resample::Resampler};
 /// One direction of conversion with its memory. It allocates only until its buffers have grown to
 /// the size of a piece.
 pub(crate) struct Converter {
-    from: Format,
     to: Format,
+    /// Channels that are resampled: fewer are less work, whichever side has them.
+    width: usize,
     resampler: Option<Resampler>,
     mixed: Vec<i16>,
     resampled: Vec<i16>,
 }
 
 impl Converter {
+    /// For what has the rate of `from` and at most its channels.
     pub fn new(from: Format, to: Format) -> Self {
-        // Fewer channels are resampled, whichever side has them.
-        let channels = from.channels().min(to.channels());
+        let width = from.channels().min(to.channels());
         let resampler = (from.rate_hz() != to.rate_hz())
-            .then(|| Resampler::new(from.rate_hz(), to.rate_hz(), channels));
+            .then(|| Resampler::new(from.rate_hz(), to.rate_hz(), width));
         Self {
-            from,
             to,
+            width,
             resampler,
             mixed: Vec::new(),
             resampled: Vec::new(),
         }
     }
 
-    /// Takes interleaved samples of one format and appends them to `out` in the other.
-    pub fn process(&mut self, input: &[i16], out: &mut Vec<i16>) {
-        self.mixed.clear();
+    /// Takes interleaved samples of so many channels, which may change from call to call, and appends
+    /// them to `out` in the other format.
+    pub fn process(&mut self, input: &[i16], channels: usize, out: &mut Vec<i16>) {
         let mut signal = input;
-        if self.from.channels() > self.to.channels() {
-            self.mixed
-                .extend(input.chunks_exact(2).map(|pair| mean(pair[0], pair[1])));
+        if channels != self.width {
+            self.mixed.clear();
+            mix(input, channels, self.width, &mut self.mixed);
             signal = &self.mixed;
         }
         if let Some(resampler) = &mut self.resampler {
@@ -41,11 +42,16 @@ impl Converter {
             resampler.process(signal, &mut self.resampled);
             signal = &self.resampled;
         }
-        if self.from.channels() < self.to.channels() {
-            out.extend(signal.iter().flat_map(|&sample| [sample, sample]));
-        } else {
-            out.extend_from_slice(signal);
-        }
+        mix(signal, self.width, self.to.channels(), out);
+    }
+}
+
+/// Appends a signal of one or two channels to `out` in as many as are wanted.
+fn mix(signal: &[i16], channels: usize, wanted: usize, out: &mut Vec<i16>) {
+    match (channels, wanted) {
+        (2, 1) => out.extend(signal.chunks_exact(2).map(|pair| mean(pair[0], pair[1]))),
+        (1, 2) => out.extend(signal.iter().flat_map(|&sample| [sample, sample])),
+        _ => out.extend_from_slice(signal),
     }
 }
 
@@ -61,7 +67,7 @@ mod tests {
         let from = Format::new(from.0, from.1).unwrap();
         let to = Format::new(to.0, to.1).unwrap();
         let mut out = Vec::new();
-        Converter::new(from, to).process(input, &mut out);
+        Converter::new(from, to).process(input, from.channels(), &mut out);
         out
     }
 
@@ -85,5 +91,21 @@ mod tests {
         assert_eq!(out.len(), 160);
         assert_eq!(out[150], 1_000);
         assert_eq!(convert((16_000, 1), (48_000, 2), &[0; 160]).len(), 960);
+    }
+
+    #[test]
+    fn a_second_channel_that_comes_later_makes_no_seam() {
+        let tone: Vec<i16> = (0..960)
+            .map(|n| (8_000.0 * (f64::from(n) * 0.06).sin()) as i16)
+            .collect();
+        let both: Vec<i16> = tone.iter().flat_map(|&sample| [sample, sample]).collect();
+        for wanted in [(16_000, 1), (16_000, 2), (48_000, 1), (48_000, 2)] {
+            let to = Format::new(wanted.0, wanted.1).unwrap();
+            let mut converter = Converter::new(Format::CORE, to);
+            let mut out = Vec::new();
+            converter.process(&tone[..480], 1, &mut out);
+            converter.process(&both[960..], 2, &mut out);
+            assert_eq!(out, convert((48_000, 2), wanted, &both), "{wanted:?}");
+        }
     }
 }

@@ -1,12 +1,18 @@
-//! Opus decoding as playout needs it: 48 kHz stereo, concealment, recovery.
+//! Opus decoding as playout needs it: 48 kHz, as many channels as are sent, concealment, recovery.
 
 use opus::{Channels, Decoder, packet};
 
-use super::format::{CORE_RATE_HZ, Format};
+use super::{
+    format::{CHANNELS_MAX, CORE_RATE_HZ},
+    send::DTX_BYTES_MAX,
+};
 use crate::{RtcError, RtcErrorType};
 
 /// The longest Opus packet, 120 ms, in samples per channel (RFC 6716, 3.2.5).
 const PACKET_SAMPLES_MAX: usize = 5_760;
+
+/// The bit of a packet's first byte that says that it is in stereo (RFC 6716, 3.1).
+const STEREO: u8 = 0b100;
 
 /// Configurations of the table of contents below this are SILK or hybrid, the modes that can carry
 /// redundancy (RFC 6716, table 2).
@@ -37,7 +43,7 @@ pub(super) fn has_redundancy(payload: &[u8]) -> bool {
         0..=11 => [1, 1, 2, 3][usize::from(config % 4)],
         _ => 1,
     };
-    let stereo = parsed.toc & 0b100 != 0;
+    let stereo = parsed.toc & STEREO != 0;
     let mid = header >> (7 - pieces) & 1;
     let side = if stereo {
         header >> (6 - 2 * pieces) & 1
@@ -47,55 +53,155 @@ pub(super) fn has_redundancy(payload: &[u8]) -> bool {
     mid | side == 1
 }
 
-/// One track's decoder with its working space.
+/// Whether a packet was encoded in two channels.
+fn is_stereo(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|first| first & STEREO != 0)
+}
+
+/// Packets that the decoder for two channels hears before it is heard. Opus tells the energies of the bands
+/// as differences: a decoder that joins in is 15 dB too quiet at first, 2 dB after three packets, and
+/// 0.1 dB after eight.
+const PACKETS_BEFORE_STEREO: u8 = 8;
+
+/// The sound goes over from one channel to two within 5 ms.
+const WIDENING_SAMPLES: usize = 240;
+
+/// One track's decoder with its working space. It gives one channel until the sender uses two.
 pub(super) struct TrackDecoder {
-    decoder: Decoder,
-    space: Vec<i16>,
+    /// Both are made beforehand, so that nothing is allocated on the audio thread: a mono one takes 18 kB.
+    mono: Decoder,
+    stereo: Decoder,
+    width: Width,
+    narrow: Vec<i16>,
+    wide: Vec<i16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Width {
+    /// Nothing was decoded yet.
+    Unknown,
+    Mono,
+    /// Packets in stereo come, of which the decoder for them has heard so many. The other gives their mean.
+    Widening(u8),
+    Stereo,
+}
+
+/// Interleaved sound at 48 kHz.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sound<'a> {
+    pub samples: &'a [i16],
+    pub channels: usize,
 }
 
 impl TrackDecoder {
     pub fn new() -> Result<Self, RtcError> {
-        let decoder = Decoder::new(CORE_RATE_HZ, Channels::Stereo).map_err(|error| RtcError {
-            error_type: RtcErrorType::Internal,
-            message: format!("an Opus decoder could not be made: {error}"),
-        })?;
         Ok(Self {
-            decoder,
-            space: vec![0; PACKET_SAMPLES_MAX * Format::CORE.channels()],
+            mono: decoder(Channels::Mono)?,
+            stereo: decoder(Channels::Stereo)?,
+            width: Width::Unknown,
+            narrow: vec![0; PACKET_SAMPLES_MAX],
+            wide: vec![0; PACKET_SAMPLES_MAX * CHANNELS_MAX],
         })
     }
 
-    /// Decodes a packet; none when it is damaged.
-    pub fn decode(&mut self, payload: &[u8]) -> Option<&[i16]> {
-        let samples = self.decoder.decode(payload, &mut self.space, false).ok()?;
-        self.space.get(..samples * Format::CORE.channels())
+    /// Decodes a packet; none when it is damaged. From some packet on there are two channels, and they stay:
+    /// an encoder for two sends one where the second would add nothing.
+    pub fn decode(&mut self, payload: &[u8]) -> Option<Sound<'_>> {
+        let width = match self.width {
+            Width::Unknown if is_stereo(payload) => Width::Stereo,
+            Width::Unknown => Width::Mono,
+            Width::Mono if is_stereo(payload) => Width::Widening(0),
+            known => known,
+        };
+        let samples = match width {
+            Width::Stereo => self.stereo.decode(payload, &mut self.wide, false),
+            _ => self.mono.decode(payload, &mut self.narrow, false),
+        };
+        let samples = samples.ok()?;
+        self.width = width;
+        if let Width::Widening(heard) = width
+            && self.stereo.decode(payload, &mut self.wide, false).is_ok()
+        {
+            // What a pause is made of says nothing about the sound after it.
+            let heard = heard + u8::from(payload.len() > DTX_BYTES_MAX);
+            self.width = Width::Widening(heard);
+            if heard > PACKETS_BEFORE_STEREO {
+                widen(&self.narrow[..samples], &mut self.wide);
+                self.width = Width::Stereo;
+            }
+        }
+        Some(self.sound(samples))
     }
 
     /// Makes up `samples` per channel that sound like what came before.
-    pub fn conceal(&mut self, samples: usize) -> &[i16] {
+    pub fn conceal(&mut self, samples: usize) -> Sound<'_> {
         self.make(&[], samples, false)
     }
 
     /// The `samples` per channel before `successor`, from the redundancy in it.
-    pub fn recover(&mut self, successor: &[u8], samples: usize) -> &[i16] {
+    pub fn recover(&mut self, successor: &[u8], samples: usize) -> Sound<'_> {
         self.make(successor, samples, true)
     }
 
     /// Forgets the stream so far.
     pub fn reset(&mut self) {
-        if let Err(error) = self.decoder.reset_state() {
-            log::warn!("the Opus decoder kept the state of another stream: {error}");
+        for decoder in [&mut self.mono, &mut self.stereo] {
+            if let Err(error) = decoder.reset_state() {
+                log::warn!("the Opus decoder kept the state of another stream: {error}");
+            }
+        }
+        if self.width != Width::Stereo {
+            self.width = Width::Unknown;
         }
     }
 
-    fn make(&mut self, payload: &[u8], samples: usize, fec: bool) -> &[i16] {
-        let wanted = (samples * Format::CORE.channels()).min(self.space.len());
-        let space = &mut self.space[..wanted];
-        let made = self.decoder.decode(payload, space, fec).unwrap_or(0);
-        // Silence for what the decoder could not make, so that time goes on as it should.
-        space[made * Format::CORE.channels()..].fill(0);
-        space
+    fn make(&mut self, payload: &[u8], samples: usize, fec: bool) -> Sound<'_> {
+        let samples = samples.min(PACKET_SAMPLES_MAX);
+        if matches!(self.width, Width::Widening(_) | Width::Stereo) {
+            let wide = &mut self.wide[..samples * CHANNELS_MAX];
+            let made = self.stereo.decode(payload, wide, fec).unwrap_or(0);
+            // Silence for what the decoder could not make, so that time goes on as it should.
+            wide[made * CHANNELS_MAX..].fill(0);
+        }
+        if self.width != Width::Stereo {
+            let narrow = &mut self.narrow[..samples];
+            let made = self.mono.decode(payload, narrow, fec).unwrap_or(0);
+            narrow[made..].fill(0);
+        }
+        self.sound(samples)
     }
+
+    fn sound(&self, samples: usize) -> Sound<'_> {
+        match self.width {
+            Width::Stereo => Sound {
+                samples: &self.wide[..samples * CHANNELS_MAX],
+                channels: CHANNELS_MAX,
+            },
+            _ => Sound {
+                samples: &self.narrow[..samples],
+                channels: 1,
+            },
+        }
+    }
+}
+
+/// Fades the one channel out at the beginning of the two.
+fn widen(narrow: &[i16], wide: &mut [i16]) {
+    let both = wide.chunks_exact_mut(CHANNELS_MAX).zip(narrow);
+    for (index, (both, &one)) in both.take(WIDENING_SAMPLES).enumerate() {
+        let weight = (index as f32 + 0.5) / WIDENING_SAMPLES as f32;
+        for sample in both {
+            let (from, to) = (f32::from(one), f32::from(*sample));
+            *sample = (from + (to - from) * weight).round() as i16;
+        }
+    }
+}
+
+fn decoder(channels: Channels) -> Result<Decoder, RtcError> {
+    Decoder::new(CORE_RATE_HZ, channels).map_err(|error| RtcError {
+        error_type: RtcErrorType::Internal,
+        message: format!("an Opus decoder could not be made: {error}"),
+    })
 }
 
 #[cfg(test)]
@@ -151,12 +257,14 @@ mod tests {
         #[test]
         fn any_payload_is_survived(payload in prop::collection::vec(any::<u8>(), 0..1_500), samples in 1_usize..24) {
             let mut decoder = TrackDecoder::new().unwrap();
-            let _ = (packet_samples(&payload), has_redundancy(&payload));
+            let _ = (packet_samples(&payload), has_redundancy(&payload), is_stereo(&payload));
             if !payload.is_empty() {
                 let _ = decoder.decode(&payload);
             }
-            prop_assert_eq!(decoder.recover(&payload, samples * 120).len(), samples * 240);
-            prop_assert_eq!(decoder.conceal(480).len(), 960);
+            let recovered = decoder.recover(&payload, samples * 120);
+            prop_assert_eq!(recovered.samples.len(), samples * 120 * recovered.channels);
+            let concealed = decoder.conceal(480);
+            prop_assert_eq!(concealed.samples.len(), 480 * concealed.channels);
         }
     }
 }

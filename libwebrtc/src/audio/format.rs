@@ -2,11 +2,18 @@
 
 use crate::{RtcError, RtcErrorType};
 
-/// The rate of Opus and of everything between a decoder and its sinks, in Hz.
+/// The rate of Opus's decoder and clock, and of everything between it and the sinks, in Hz.
 pub(crate) const CORE_RATE_HZ: u32 = 48_000;
+
+/// The rates that Opus is given sound in, from low to high. It would take 8 and 12 kHz too, but does not
+/// analyse a sound below 16 kHz, and without that takes a noise for speech and sends it through all pauses.
+const ENCODER_RATES_HZ: [u32; 3] = [16_000, 24_000, CORE_RATE_HZ];
 
 /// Samples per channel of one tick at [`CORE_RATE_HZ`].
 pub(crate) const CORE_TICK_SAMPLES: usize = 480;
+
+/// Opus carries no more.
+pub(crate) const CHANNELS_MAX: usize = 2;
 
 /// Narrowband speech; nothing useful is below it.
 const RATE_MIN_HZ: u32 = 8_000;
@@ -26,10 +33,10 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// What decoders yield: 48 kHz stereo.
+    /// The most that decoders yield: 48 kHz stereo.
     pub const CORE: Self = Self {
         rate_hz: CORE_RATE_HZ,
-        channels: 2,
+        channels: CHANNELS_MAX,
     };
 
     pub fn new(rate_hz: u32, channels: u32) -> Result<Self, RtcError> {
@@ -70,11 +77,19 @@ impl Format {
         }
     }
 
-    pub fn at_core_rate(self) -> Self {
-        Self {
-            rate_hz: CORE_RATE_HZ,
-            ..self
-        }
+    /// At the lowest rate of an encoder that carries all of this sound. More would only be more work: the
+    /// encoder finds nothing in the band above.
+    pub fn at_encoder_rate(self) -> Self {
+        let rate_hz = ENCODER_RATES_HZ
+            .into_iter()
+            .find(|&rate| rate >= self.rate_hz)
+            .unwrap_or(CORE_RATE_HZ);
+        Self { rate_hz, ..self }
+    }
+
+    /// Samples per channel in 10 ms, which are whole at the rates of encoders.
+    pub fn tick_samples(self) -> usize {
+        self.rate_hz as usize / 100
     }
 }
 
@@ -98,6 +113,18 @@ mod tests {
             assert!(Format::new(rate, 1).is_ok(), "{rate}");
             assert!(Format::new(rate, 2).is_ok(), "{rate}");
         }
+    }
+
+    #[test]
+    fn an_encoder_takes_a_sound_at_its_own_rate_or_the_next_above() {
+        let taken_at = |rate| Format::new(rate, 1).unwrap().at_encoder_rate().rate_hz();
+        for rate in ENCODER_RATES_HZ {
+            assert_eq!(taken_at(rate), rate);
+        }
+        assert_eq!(taken_at(8_000), 16_000);
+        assert_eq!(taken_at(22_050), 24_000);
+        assert_eq!(taken_at(32_000), 48_000);
+        assert_eq!(taken_at(44_100), 48_000);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{
     RtpAudio,
-    decoder::{TrackDecoder, has_redundancy, packet_samples},
-    format::CORE_TICK_SAMPLES,
+    decoder::{Sound, TrackDecoder, has_redundancy, packet_samples},
+    format::{CHANNELS_MAX, CORE_TICK_SAMPLES},
     jitter::{Inserted, JitterBuffer, Step},
     level::{level_dbov, power},
     send::DTX_BYTES_MAX,
@@ -14,10 +14,33 @@ use super::{
 };
 use crate::RtcError;
 
-/// Length of one beat in interleaved samples of the core format.
-pub(crate) const FRAME_SAMPLES: usize = CORE_TICK_SAMPLES * CHANNELS;
+/// One beat of sound at 48 kHz.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame {
+    samples: [i16; CORE_TICK_SAMPLES * CHANNELS_MAX],
+    channels: usize,
+}
 
-const CHANNELS: usize = 2;
+impl Frame {
+    /// Silence in one channel.
+    pub const SILENT: Self = Self {
+        samples: [0; CORE_TICK_SAMPLES * CHANNELS_MAX],
+        channels: 1,
+    };
+
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Interleaved.
+    pub fn samples(&self) -> &[i16] {
+        &self.samples[..CORE_TICK_SAMPLES * self.channels]
+    }
+
+    pub fn mute(&mut self) {
+        self.samples.fill(0);
+    }
+}
 
 /// Sound that is left when some is taken out, beyond half the target: two beats, so that a change
 /// of the delay never ends in a gap.
@@ -57,6 +80,8 @@ pub(crate) struct PlayoutStats {
 pub(crate) struct Playout {
     buffer: JitterBuffer,
     decoder: TrackDecoder,
+    /// One until there are two.
+    channels: usize,
     /// Decoded and not yet played, interleaved.
     pcm: Vec<i16>,
     last: Last,
@@ -85,12 +110,13 @@ impl Playout {
         Ok(Self {
             buffer: JitterBuffer::new(),
             decoder: TrackDecoder::new()?,
-            pcm: Vec::with_capacity(AHEAD_MAX * CHANNELS),
+            channels: 1,
+            pcm: Vec::with_capacity(AHEAD_MAX * CHANNELS_MAX),
             last: Last::Silent,
             pausing: false,
             steering: Steering::default(),
             stretcher: Stretcher::new(),
-            bridge: Vec::with_capacity(BRIDGE_SAMPLES * CHANNELS),
+            bridge: Vec::with_capacity(BRIDGE_SAMPLES * CHANNELS_MAX),
             refused: stats.discarded,
             stats,
         })
@@ -117,12 +143,11 @@ impl Playout {
     }
 
     /// Writes the sound of the beat that is due at `at` into `out`.
-    pub fn frame(&mut self, at: Instant, out: &mut [i16; FRAME_SAMPLES]) {
-        while self.pcm.len() < FRAME_SAMPLES {
+    pub fn frame(&mut self, at: Instant, out: &mut Frame) {
+        while self.ahead() < CORE_TICK_SAMPLES {
             self.advance(at);
         }
-        let ahead = self.pcm.len() / CHANNELS;
-        let excess_us = self.buffer.excess_us(at, ahead);
+        let excess_us = self.buffer.excess_us(at, self.ahead());
         self.steering.beat();
         if let (Some(excess_us), Last::Decoded) = (excess_us, self.last)
             && Steering::is_off(excess_us)
@@ -130,28 +155,36 @@ impl Playout {
         {
             self.steer(excess_us);
         }
-        out.copy_from_slice(&self.pcm[..FRAME_SAMPLES]);
-        self.pcm.drain(..FRAME_SAMPLES);
-        self.account(excess_us, power(out.as_slice()));
+        let samples = CORE_TICK_SAMPLES * self.channels;
+        out.channels = self.channels;
+        out.samples[..samples].copy_from_slice(&self.pcm[..samples]);
+        self.pcm.drain(..samples);
+        self.account(excess_us, power(out.samples()));
+    }
+
+    /// Samples per channel that are decoded and not yet played.
+    fn ahead(&self) -> usize {
+        self.pcm.len() / self.channels
     }
 
     /// Brings the delay closer to its target, if that would not be heard.
     fn steer(&mut self, excess_us: i64) {
-        let level = level_dbov(power(&self.pcm[..WINDOW * CHANNELS]));
+        let channels = self.channels;
+        let level = level_dbov(power(&self.pcm[..WINDOW * channels]));
         let Some(wish) = self.steering.wish(excess_us, level) else {
             return;
         };
+        let waiting = self.buffer.span_samples() + self.ahead() as i64;
         let (pcm, similarity_min) = (&mut self.pcm, wish.similarity_min);
-        let waiting = self.buffer.span_samples() + (pcm.len() / CHANNELS) as i64;
         let changed = match wish.bend {
             Bend::Shorten if waiting * 125 / 6 > self.buffer.target_us() / 2 + SPARE_US => {
-                let removed = self.stretcher.shorten(pcm, similarity_min);
+                let removed = self.stretcher.shorten(pcm, channels, similarity_min);
                 self.stats.removed += removed.unwrap_or(0) as u64;
                 removed
             }
             Bend::Shorten => None,
             Bend::Lengthen => {
-                let inserted = self.stretcher.lengthen(pcm, similarity_min);
+                let inserted = self.stretcher.lengthen(pcm, channels, similarity_min);
                 self.stats.inserted += inserted.unwrap_or(0) as u64;
                 inserted
             }
@@ -163,7 +196,7 @@ impl Playout {
 
     /// Decodes until there is enough to be changed, as far as packets follow without a gap.
     fn look_ahead(&mut self, at: Instant) -> bool {
-        while self.pcm.len() < WINDOW * CHANNELS {
+        while self.ahead() < WINDOW {
             if !self.buffer.is_flowing() {
                 return false;
             }
@@ -179,9 +212,7 @@ impl Playout {
             Step::CatchUp { payload, past } => self.catch_up(&payload, past),
             Step::Recover { successor, samples } => {
                 self.pausing = false;
-                let start = self.pcm.len();
-                self.pcm
-                    .extend_from_slice(self.decoder.recover(&successor, samples));
+                let start = append(&mut self.pcm, self.decoder.recover(&successor, samples), 0);
                 self.join(start);
                 self.stats.recovered += samples as u64;
                 self.last = Last::Decoded;
@@ -196,23 +227,23 @@ impl Playout {
 
     /// Decodes a packet and leaves its first `past` samples per channel out.
     fn decode(&mut self, payload: &[u8], past: usize) {
-        let start = self.pcm.len();
         self.pausing = payload.len() <= DTX_BYTES_MAX;
-        match self.decoder.decode(payload) {
-            Some(samples) => self
-                .pcm
-                .extend_from_slice(samples.get(past * CHANNELS..).unwrap_or_default()),
-            None => {
-                self.refused += 1;
-                let samples = packet_samples(payload).unwrap_or(CORE_TICK_SAMPLES);
-                return self.conceal(samples.saturating_sub(past));
-            }
+        let Some(sound) = self.decoder.decode(payload) else {
+            self.refused += 1;
+            let samples = packet_samples(payload).unwrap_or(CORE_TICK_SAMPLES);
+            return self.conceal(samples.saturating_sub(past));
+        };
+        if self.channels < sound.channels {
+            double(&mut self.pcm);
+            double(&mut self.bridge);
+            self.channels = sound.channels;
         }
+        let start = append(&mut self.pcm, sound, past);
         if self.pcm.len() == start {
             return;
         }
         if self.last == Last::Silent {
-            fade_in(&mut self.pcm[start..]);
+            fade_in(&mut self.pcm[start..], self.channels);
         }
         self.join(start);
         self.last = Last::Decoded;
@@ -220,7 +251,7 @@ impl Playout {
 
     /// Leads over from concealment that was broken off to what stands at `start`.
     fn join(&mut self, start: usize) {
-        cross_fade(&self.bridge, &mut self.pcm[start..]);
+        cross_fade(&self.bridge, &mut self.pcm[start..], self.channels);
         self.bridge.clear();
     }
 
@@ -229,7 +260,7 @@ impl Playout {
     fn catch_up(&mut self, payload: &[u8], past: usize) {
         if self.last == Last::Concealed && self.bridge.is_empty() {
             let bridge = self.decoder.conceal(BRIDGE_SAMPLES);
-            self.bridge.extend_from_slice(bridge);
+            self.bridge.extend_from_slice(bridge.samples);
         }
         self.decode(payload, past);
     }
@@ -240,12 +271,11 @@ impl Playout {
         }
         // Concealment of silence is silence, and costs nothing.
         if self.last == Last::Silent {
-            self.pcm.resize(self.pcm.len() + samples * CHANNELS, 0);
+            self.pcm.resize(self.pcm.len() + samples * self.channels, 0);
             self.count_missing(samples, samples);
         } else {
             // In a pause the decoder makes the noise that was there before.
-            let start = self.pcm.len();
-            self.pcm.extend_from_slice(self.decoder.conceal(samples));
+            let start = append(&mut self.pcm, self.decoder.conceal(samples), 0);
             self.join(start);
             self.last = Last::Concealed;
             self.count_missing(samples, 0);
@@ -264,13 +294,12 @@ impl Playout {
         // In a pause something comes sooner than this, and a new stream has not announced any.
         self.pausing = false;
         self.bridge.clear();
-        let start = self.pcm.len();
         if self.last == Last::Silent {
-            self.pcm.resize(start + FRAME_SAMPLES, 0);
+            let samples = self.pcm.len() + CORE_TICK_SAMPLES * self.channels;
+            self.pcm.resize(samples, 0);
         } else {
-            self.pcm
-                .extend_from_slice(self.decoder.conceal(CORE_TICK_SAMPLES));
-            fade_out(&mut self.pcm[start..]);
+            let start = append(&mut self.pcm, self.decoder.conceal(CORE_TICK_SAMPLES), 0);
+            fade_out(&mut self.pcm[start..], self.channels);
             self.last = Last::Silent;
         }
         self.count_missing(CORE_TICK_SAMPLES, CORE_TICK_SAMPLES);
@@ -300,23 +329,41 @@ fn mix(from: i16, to: i16, weight: f32) -> i16 {
     (from + (f32::from(to) - from) * weight).round() as i16
 }
 
-fn fade_in(pcm: &mut [i16]) {
-    for (index, sample) in pcm.iter_mut().take(FADE_IN_SAMPLES * CHANNELS).enumerate() {
-        *sample = mix(0, *sample, ramp(index / CHANNELS, FADE_IN_SAMPLES));
+fn fade_in(pcm: &mut [i16], channels: usize) {
+    for (index, sample) in pcm.iter_mut().take(FADE_IN_SAMPLES * channels).enumerate() {
+        *sample = mix(0, *sample, ramp(index / channels, FADE_IN_SAMPLES));
     }
 }
 
 /// Fades `from` out over the beginning of `pcm`, which fades in.
-fn cross_fade(from: &[i16], pcm: &mut [i16]) {
-    let frames = from.len() / CHANNELS;
+fn cross_fade(from: &[i16], pcm: &mut [i16], channels: usize) {
+    let frames = from.len() / channels;
     for (index, (sample, &before)) in pcm.iter_mut().zip(from).enumerate() {
-        *sample = mix(before, *sample, ramp(index / CHANNELS, frames));
+        *sample = mix(before, *sample, ramp(index / channels, frames));
     }
 }
 
-fn fade_out(pcm: &mut [i16]) {
-    let frames = pcm.len() / CHANNELS;
+fn fade_out(pcm: &mut [i16], channels: usize) {
+    let frames = pcm.len() / channels;
     for (index, sample) in pcm.iter_mut().enumerate() {
-        *sample = mix(*sample, 0, ramp(index / CHANNELS, frames));
+        *sample = mix(*sample, 0, ramp(index / channels, frames));
+    }
+}
+
+/// Adds a sound without its first `past` samples per channel to `pcm`, which has as many channels, and says where it begins.
+fn append(pcm: &mut Vec<i16>, sound: Sound<'_>, past: usize) -> usize {
+    let start = pcm.len();
+    let rest = sound.samples.get(past * sound.channels..);
+    pcm.extend_from_slice(rest.unwrap_or_default());
+    start
+}
+
+/// Makes one channel two, interleaved.
+fn double(pcm: &mut Vec<i16>) {
+    let samples = pcm.len();
+    pcm.resize(samples * CHANNELS_MAX, 0);
+    for index in (0..samples).rev() {
+        let sample = pcm[index];
+        pcm[CHANNELS_MAX * index..][..CHANNELS_MAX].fill(sample);
     }
 }

@@ -17,7 +17,7 @@ use super::{
     clock::Tick,
     engine::{Executor, Next, Pool, Unit},
     format::Format,
-    playout::{FRAME_SAMPLES, Playout, PlayoutStats},
+    playout::{Frame, Playout, PlayoutStats},
     reception::Reception,
     sink::{AudioSink, SinkHandle, SinkSlot},
 };
@@ -267,7 +267,7 @@ impl Shared {
             packets,
             playout: Playout::new(*self.playout.lock())?,
             sinks: Vec::new(),
-            frame: [0; FRAME_SAMPLES],
+            frame: Frame::SILENT,
         };
         self.intake.lock().ring = Some(producer);
         self.executor.register(Box::new(unit))
@@ -292,7 +292,7 @@ struct RemoteUnit {
     packets: Consumer<RtpAudio>,
     playout: Playout,
     sinks: Vec<SinkSlot>,
-    frame: [i16; FRAME_SAMPLES],
+    frame: Frame,
 }
 
 impl Unit for RemoteUnit {
@@ -309,10 +309,11 @@ impl Unit for RemoteUnit {
         }
         self.playout.frame(tick.at, &mut self.frame);
         if !self.shared.enabled.load(Ordering::Relaxed) {
-            self.frame.fill(0);
+            self.frame.mute();
         }
-        let frame = &self.frame;
-        self.sinks.retain_mut(|sink| sink.deliver(frame));
+        let (samples, channels) = (self.frame.samples(), self.frame.channels());
+        self.sinks
+            .retain_mut(|sink| sink.deliver(samples, channels));
         if let Some(mut stats) = self.shared.playout.try_lock() {
             *stats = self.playout.stats();
         }

@@ -10,13 +10,16 @@ use opus::{Application, Bitrate, Channels, Encoder};
 use super::{
     clock::Tick,
     convert::Converter,
-    format::{CORE_RATE_HZ, CORE_TICK_SAMPLES, Format},
+    format::{CORE_TICK_SAMPLES, Format},
     level::{LEVEL_PAUSE, level_dbov, power},
 };
 use crate::{RtcError, RtcErrorType, audio_track::RtcAudioTrack};
 
-/// Samples per channel of a packet: 20 ms, the usual compromise of delay and overhead.
-const PACKET_SAMPLES: usize = 2 * CORE_TICK_SAMPLES;
+/// A packet lasts 20 ms, the usual compromise of delay and overhead.
+const PACKET_TICKS: usize = 2;
+
+/// What a packet's timestamp advances by, whatever rate it was encoded at (RFC 7587, section 4.1).
+const PACKET_TIMESTAMPS: u32 = (PACKET_TICKS * CORE_TICK_SAMPLES) as u32;
 
 /// The largest Opus frame (RFC 6716, 3.2.1).
 const PAYLOAD_BYTES_MAX: usize = 1_275;
@@ -74,7 +77,7 @@ pub struct EncodedAudio<'a> {
     pub timestamp: u32,
     /// The first packet of all, and the first after a pause in which nothing was sent.
     pub marker: bool,
-    /// Samples per channel in the packet, 960.
+    /// Samples per channel in the packet at 48 kHz, 960.
     pub samples: u32,
     /// Loudness for RFC 6464's header extension: decibels below full scale, 127 is silence.
     pub level_dbov: u8,
@@ -149,6 +152,8 @@ pub(crate) struct Sender {
     wanted: Arc<AtomicBool>,
     enabled: Arc<AtomicBool>,
     was_enabled: bool,
+    /// Of the source.
+    channels: usize,
     converter: Converter,
     muted: Vec<i16>,
     pcm: Vec<i16>,
@@ -178,8 +183,8 @@ impl Sender {
     ) -> Result<Self, RtcError> {
         let to = from
             .with_channels_at_most(if settings.stereo { 2 } else { 1 })
-            .at_core_rate();
-        let encoder = encoder(to.channels(), settings).map_err(|error| RtcError {
+            .at_encoder_rate();
+        let encoder = encoder(to, settings).map_err(|error| RtcError {
             error_type: RtcErrorType::Internal,
             message: format!("an Opus encoder could not be set up with {settings:?}: {error}"),
         })?;
@@ -187,10 +192,11 @@ impl Sender {
             wanted,
             was_enabled: enabled.load(Ordering::Relaxed),
             enabled,
+            channels: from.channels(),
             converter: Converter::new(from, to),
             muted: Vec::new(),
-            pcm: head_start(to.channels()),
-            packet_samples: PACKET_SAMPLES * to.channels(),
+            pcm: head_start(to),
+            packet_samples: packet_samples(to),
             encoder,
             dtx: settings.dtx,
             fec: settings.fec,
@@ -216,10 +222,12 @@ impl Sender {
         self.timestamp = self.timestamp.wrapping_add(skipped_samples);
         let enabled = self.enabled.load(Ordering::Relaxed);
         if enabled && self.was_enabled {
-            self.converter.process(samples, &mut self.pcm);
+            self.converter
+                .process(samples, self.channels, &mut self.pcm);
         } else {
             mute(samples, self.was_enabled, enabled, &mut self.muted);
-            self.converter.process(&self.muted, &mut self.pcm);
+            self.converter
+                .process(&self.muted, self.channels, &mut self.pcm);
         }
         self.was_enabled = enabled;
         while self.pcm.len() >= self.packet_samples {
@@ -262,7 +270,7 @@ impl Sender {
         let encoded = self.encoder.encode(pcm, &mut self.payload);
         self.pcm.drain(..self.packet_samples);
         let timestamp = self.timestamp;
-        self.timestamp = timestamp.wrapping_add(PACKET_SAMPLES as u32);
+        self.timestamp = timestamp.wrapping_add(PACKET_TIMESTAMPS);
         match encoded {
             Ok(length) if self.dtx && length <= DTX_BYTES_MAX && self.paused => {}
             Ok(length) => {
@@ -272,7 +280,7 @@ impl Sender {
                     payload: &self.payload[..length],
                     timestamp,
                     marker,
-                    samples: PACKET_SAMPLES as u32,
+                    samples: PACKET_TIMESTAMPS,
                     level_dbov,
                     voice: level_dbov < LEVEL_PAUSE,
                 });
@@ -287,8 +295,8 @@ impl Sender {
     }
 }
 
-fn encoder(channels: usize, settings: OpusSend) -> Result<Encoder, opus::Error> {
-    let (channels, usual_bps) = match channels {
+fn encoder(format: Format, settings: OpusSend) -> Result<Encoder, opus::Error> {
+    let (channels, usual_bps) = match format.channels() {
         1 => (Channels::Mono, BITRATE_MONO_BPS),
         _ => (Channels::Stereo, BITRATE_STEREO_BPS),
     };
@@ -296,7 +304,7 @@ fn encoder(channels: usize, settings: OpusSend) -> Result<Encoder, opus::Error> 
         .bitrate_bps
         .unwrap_or(usual_bps)
         .clamp(BITRATE_MIN_BPS, BITRATE_MAX_BPS);
-    let mut encoder = Encoder::new(CORE_RATE_HZ, channels, Application::Voip)?;
+    let mut encoder = Encoder::new(format.rate_hz(), channels, Application::Voip)?;
     encoder.set_bitrate(Bitrate::Bits(bps.cast_signed()))?;
     encoder.set_complexity(COMPLEXITY)?;
     encoder.set_dtx(settings.dtx)?;
@@ -309,13 +317,19 @@ fn encoder(channels: usize, settings: OpusSend) -> Result<Encoder, opus::Error> 
     Ok(encoder)
 }
 
+/// Interleaved samples of a packet.
+fn packet_samples(format: Format) -> usize {
+    PACKET_TICKS * format.tick_samples() * format.channels()
+}
+
 /// What a new sender begins with: nothing or half a packet of silence in turn, so that of many
 /// senders each half encodes on one beat and the other half on the next.
-fn head_start(channels: usize) -> Vec<i16> {
+fn head_start(format: Format) -> Vec<i16> {
     static STARTED: AtomicU32 = AtomicU32::new(0);
-    let halves = STARTED.fetch_add(1, Ordering::Relaxed) % 2;
-    let mut pcm = Vec::with_capacity(2 * PACKET_SAMPLES * channels);
-    pcm.resize(halves as usize * CORE_TICK_SAMPLES * channels, 0);
+    let halves = STARTED.fetch_add(1, Ordering::Relaxed) as usize % 2;
+    // A beat may bring a sample more than it lasts, where the source's rate is another.
+    let mut pcm = Vec::with_capacity(packet_samples(format) * 3 / 2);
+    pcm.resize(halves * packet_samples(format) / 2, 0);
     pcm
 }
 

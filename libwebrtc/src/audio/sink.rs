@@ -43,7 +43,7 @@ pub(crate) struct SinkSlot {
 }
 
 impl SinkSlot {
-    /// A slot that turns `from` into what the sink wants, and the handle that keeps it. Without a
+    /// A slot that turns `from`, or as much of it in fewer channels, into what the sink wants, and the handle that keeps it. Without a
     /// slot the format can't be served, and the sink has been told the end.
     pub fn new(
         from: Format,
@@ -73,13 +73,13 @@ impl SinkSlot {
         }
     }
 
-    /// Hands one tick of sound over; false when the sink is not wanted any more.
-    pub fn deliver(&mut self, samples: &[i16]) -> bool {
+    /// Hands one tick of sound in so many channels over; false when the sink is not wanted any more.
+    pub fn deliver(&mut self, samples: &[i16], channels: usize) -> bool {
         if !self.wanted.load(Ordering::Acquire) {
             return false;
         }
         self.frame.clear();
-        self.converter.process(samples, &mut self.frame);
+        self.converter.process(samples, channels, &mut self.frame);
         self.sink.on_frame(&self.frame);
         true
     }

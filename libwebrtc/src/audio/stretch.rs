@@ -7,9 +7,7 @@
 //! Multimedia 5(4), 2003): at the distance at which the sound resembles itself best, it goes over
 //! from the one place into the other. Pitch stays as it is. It allocates nothing.
 
-use super::resample::dot;
-
-const CHANNELS: usize = 2;
+use super::{format::CHANNELS_MAX, resample::dot};
 
 /// The shortest and the longest piece that is taken out or repeated, in samples per channel:
 /// 2.5–15 ms, the periods of voices from 400 Hz down to 67 Hz.
@@ -26,8 +24,8 @@ pub(super) const WINDOW: usize = OVERLAP + LAG_MAX;
 /// Distances are tried on every sixth sample, averaged, first, and then one by one around the best.
 const COARSE: usize = 6;
 
-/// Energy of both pieces below which they are silence: one step of 16 bits in each sample.
-const SILENCE: f32 = (OVERLAP * CHANNELS) as f32;
+/// Power of both pieces below which they are silence: one step of 16 bits in each sample.
+const SILENCE: f32 = 1.0;
 
 /// Working space for one track.
 pub(super) struct Stretcher {
@@ -47,71 +45,91 @@ struct Likeness {
 impl Stretcher {
     pub fn new() -> Self {
         Self {
-            fine: vec![0.0; WINDOW * CHANNELS].into(),
-            coarse: vec![0.0; WINDOW / COARSE * CHANNELS].into(),
+            fine: vec![0.0; WINDOW * CHANNELS_MAX].into(),
+            coarse: vec![0.0; WINDOW / COARSE * CHANNELS_MAX].into(),
         }
     }
 
-    /// Takes a piece out of the first [`WINDOW`] of `pcm`, interleaved stereo at 48 kHz, and says
-    /// how long it was in samples per channel. None when there is too little sound, or when no two
+    /// Takes a piece out of the first [`WINDOW`] of `pcm`, one or two interleaved channels at 48 kHz, and
+    /// says how long it was in samples per channel. None when there is too little sound, or when no two
     /// places are as similar as `similarity_min`; nothing has changed then.
-    pub fn shorten(&mut self, pcm: &mut Vec<i16>, similarity_min: f32) -> Option<usize> {
-        let likeness = self.find(pcm, similarity_min)?;
-        let piece = likeness.lag * CHANNELS;
+    pub fn shorten(
+        &mut self,
+        pcm: &mut Vec<i16>,
+        channels: usize,
+        similarity_min: f32,
+    ) -> Option<usize> {
+        let likeness = self.find(pcm, channels, similarity_min)?;
+        let piece = likeness.lag * channels;
         let fade = Fade::new(likeness.similarity);
         // Backwards, so that what is read has not been written yet.
-        for index in (0..OVERLAP * CHANNELS).rev() {
-            pcm[piece + index] = fade.mix(pcm[index], pcm[piece + index], index / CHANNELS);
+        for index in (0..OVERLAP * channels).rev() {
+            pcm[piece + index] = fade.mix(pcm[index], pcm[piece + index], index / channels);
         }
         pcm.drain(..piece);
         Some(likeness.lag)
     }
 
     /// Repeats a piece within the first [`WINDOW`] of `pcm`, in the same terms.
-    pub fn lengthen(&mut self, pcm: &mut Vec<i16>, similarity_min: f32) -> Option<usize> {
-        let likeness = self.find(pcm, similarity_min)?;
-        let piece = likeness.lag * CHANNELS;
+    pub fn lengthen(
+        &mut self,
+        pcm: &mut Vec<i16>,
+        channels: usize,
+        similarity_min: f32,
+    ) -> Option<usize> {
+        let likeness = self.find(pcm, channels, similarity_min)?;
+        let piece = likeness.lag * channels;
         let fade = Fade::new(likeness.similarity);
         let before = pcm.len();
         pcm.resize(before + piece, 0);
         pcm.copy_within(..before, piece);
-        for index in 0..OVERLAP * CHANNELS {
+        for index in 0..OVERLAP * channels {
             let (from, to) = (pcm[2 * piece + index], pcm[piece + index]);
-            pcm[piece + index] = fade.mix(from, to, index / CHANNELS);
+            pcm[piece + index] = fade.mix(from, to, index / channels);
         }
         Some(likeness.lag)
     }
 
-    fn find(&mut self, pcm: &[i16], similarity_min: f32) -> Option<Likeness> {
-        let window = pcm.get(..WINDOW * CHANNELS)?;
-        for (to, &from) in self.fine.iter_mut().zip(window) {
+    fn find(&mut self, pcm: &[i16], channels: usize, similarity_min: f32) -> Option<Likeness> {
+        let window = pcm.get(..WINDOW * channels)?;
+        let fine = &mut self.fine[..WINDOW * channels];
+        for (to, &from) in fine.iter_mut().zip(window) {
             *to = f32::from(from);
         }
-        for (index, to) in self.coarse.iter_mut().enumerate() {
-            let (step, channel) = (index / CHANNELS, index % CHANNELS);
-            let from = &self.fine[(step * COARSE) * CHANNELS..][..COARSE * CHANNELS];
-            *to = from.iter().skip(channel).step_by(CHANNELS).sum::<f32>() / COARSE as f32;
+        let coarse = &mut self.coarse[..WINDOW / COARSE * channels];
+        for (index, to) in coarse.iter_mut().enumerate() {
+            let (step, channel) = (index / channels, index % channels);
+            let from = &fine[(step * COARSE) * channels..][..COARSE * channels];
+            *to = from.iter().skip(channel).step_by(channels).sum::<f32>() / COARSE as f32;
         }
         let rough = best(
-            &self.coarse,
-            OVERLAP / COARSE,
+            coarse,
+            OVERLAP / COARSE * channels,
+            channels,
             LAG_MIN / COARSE..=LAG_MAX / COARSE,
         )?;
         let around = rough.lag * COARSE;
         let lags = (around - COARSE).max(LAG_MIN)..=(around + COARSE).min(LAG_MAX);
-        best(&self.fine, OVERLAP, lags).filter(|found| found.similarity >= similarity_min)
+        best(fine, OVERLAP * channels, channels, lags)
+            .filter(|found| found.similarity >= similarity_min)
     }
 }
 
-/// The lag at which `overlap` samples per channel are most like those at the beginning.
-fn best(signal: &[f32], overlap: usize, lags: std::ops::RangeInclusive<usize>) -> Option<Likeness> {
+/// The lag at which `overlap` interleaved samples are most like those at the beginning.
+fn best(
+    signal: &[f32],
+    overlap: usize,
+    channels: usize,
+    lags: std::ops::RangeInclusive<usize>,
+) -> Option<Likeness> {
     // Interleaved channels add up by themselves in each of the sums.
-    let here = &signal[..overlap * CHANNELS];
+    let here = &signal[..overlap];
     let energy_here = dot(here, here);
+    let silence = SILENCE * overlap as f32;
     lags.map(|lag| {
-        let there = &signal[lag * CHANNELS..][..overlap * CHANNELS];
+        let there = &signal[lag * channels..][..overlap];
         let energy_there = dot(there, there);
-        let similarity = if energy_here.max(energy_there) < SILENCE {
+        let similarity = if energy_here.max(energy_there) < silence {
             1.0
         } else {
             dot(here, there) / (energy_here * energy_there).sqrt().max(1.0)
@@ -155,6 +173,8 @@ mod tests {
 
     use super::*;
 
+    const CHANNELS: usize = CHANNELS_MAX;
+
     fn stereo(mono: impl Iterator<Item = f64>) -> Vec<i16> {
         mono.flat_map(|sample| [sample.round() as i16; CHANNELS])
             .collect()
@@ -186,7 +206,7 @@ mod tests {
         (squares.sum::<f64>() / pcm.len() as f64).sqrt()
     }
 
-    type Change = fn(&mut Stretcher, &mut Vec<i16>, f32) -> Option<usize>;
+    type Change = fn(&mut Stretcher, &mut Vec<i16>, usize, f32) -> Option<usize>;
 
     #[test]
     fn a_sine_of_any_pitch_stays_one_without_a_step() {
@@ -194,7 +214,7 @@ mod tests {
             let steady = sine(hz, 4 * WINDOW);
             for change in [Stretcher::shorten as Change, Stretcher::lengthen] {
                 let mut pcm = steady.clone();
-                let lag = change(&mut Stretcher::new(), &mut pcm, 0.9).unwrap();
+                let lag = change(&mut Stretcher::new(), &mut pcm, CHANNELS, 0.9).unwrap();
                 assert!((LAG_MIN..=LAG_MAX).contains(&lag), "{hz} Hz: {lag}");
                 assert_eq!(pcm.len().abs_diff(steady.len()), lag * CHANNELS);
                 let (before, after) = (step_max(&steady), step_max(&pcm));
@@ -215,9 +235,9 @@ mod tests {
         let steady = noise(4 * WINDOW);
         for change in [Stretcher::shorten as Change, Stretcher::lengthen] {
             let mut pcm = steady.clone();
-            assert!(change(&mut Stretcher::new(), &mut pcm, 0.9).is_none());
+            assert!(change(&mut Stretcher::new(), &mut pcm, CHANNELS, 0.9).is_none());
             assert_eq!(pcm, steady);
-            change(&mut Stretcher::new(), &mut pcm, -1.0).unwrap();
+            change(&mut Stretcher::new(), &mut pcm, CHANNELS, -1.0).unwrap();
             let (before, after) = (rms(&steady), rms(&pcm[..2 * WINDOW]));
             assert!((after / before - 1.0).abs() < 0.1, "{after} after {before}");
         }
@@ -226,7 +246,10 @@ mod tests {
     #[test]
     fn silence_gives_way_by_the_longest_piece() {
         let mut pcm = vec![0; 2 * WINDOW * CHANNELS];
-        assert_eq!(Stretcher::new().shorten(&mut pcm, 0.9), Some(LAG_MAX));
+        assert_eq!(
+            Stretcher::new().shorten(&mut pcm, CHANNELS, 0.9),
+            Some(LAG_MAX)
+        );
         assert!(pcm.iter().all(|&sample| sample == 0));
     }
 
@@ -234,13 +257,13 @@ mod tests {
     fn a_change_touches_nothing_but_its_window() {
         let steady = sine(200.0, 4 * WINDOW);
         let mut pcm = steady.clone();
-        let lag = Stretcher::new().shorten(&mut pcm, 0.9).unwrap();
+        let lag = Stretcher::new().shorten(&mut pcm, CHANNELS, 0.9).unwrap();
         assert_eq!(
             pcm[OVERLAP * CHANNELS..],
             steady[(OVERLAP + lag) * CHANNELS..]
         );
         let mut pcm = steady.clone();
-        let lag = Stretcher::new().lengthen(&mut pcm, 0.9).unwrap();
+        let lag = Stretcher::new().lengthen(&mut pcm, CHANNELS, 0.9).unwrap();
         assert_eq!(pcm[..lag * CHANNELS], steady[..lag * CHANNELS]);
         assert_eq!(
             pcm[(lag + OVERLAP) * CHANNELS..],
@@ -255,7 +278,7 @@ mod tests {
             .skip(1)
             .step_by(CHANNELS)
             .for_each(|right| *right = 0);
-        Stretcher::new().shorten(&mut pcm, 0.9).unwrap();
+        Stretcher::new().shorten(&mut pcm, CHANNELS, 0.9).unwrap();
         assert!(
             pcm.iter()
                 .skip(1)
@@ -265,10 +288,28 @@ mod tests {
     }
 
     #[test]
+    fn one_channel_is_changed_as_two_equal_ones_are() {
+        let left = |pcm: &[i16]| pcm.iter().step_by(CHANNELS).copied().collect::<Vec<_>>();
+        for both in [sine(144.0, 4 * WINDOW), noise(4 * WINDOW)] {
+            for change in [Stretcher::shorten as Change, Stretcher::lengthen] {
+                let (mut one, mut two) = (left(&both), both.clone());
+                let lag = change(&mut Stretcher::new(), &mut one, 1, -1.0).unwrap();
+                let same = change(&mut Stretcher::new(), &mut two, CHANNELS, -1.0);
+                assert_eq!(same, Some(lag));
+                assert_eq!(one, left(&two));
+            }
+        }
+    }
+
+    #[test]
     fn too_little_sound_is_left_alone() {
         let mut pcm = sine(200.0, WINDOW - 1);
-        assert!(Stretcher::new().shorten(&mut pcm, -1.0).is_none());
-        assert!(Stretcher::new().lengthen(&mut pcm, -1.0).is_none());
+        assert!(Stretcher::new().shorten(&mut pcm, CHANNELS, -1.0).is_none());
+        assert!(
+            Stretcher::new()
+                .lengthen(&mut pcm, CHANNELS, -1.0)
+                .is_none()
+        );
         assert_eq!(pcm.len(), (WINDOW - 1) * CHANNELS);
     }
 
@@ -282,10 +323,10 @@ mod tests {
                 .map(|&sample| if loud { if sample > 0 { i16::MAX } else { i16::MIN } } else { sample })
                 .collect();
             let mut shorter = pcm.clone();
-            let lag = Stretcher::new().shorten(&mut shorter, -1.0).unwrap();
+            let lag = Stretcher::new().shorten(&mut shorter, CHANNELS, -1.0).unwrap();
             prop_assert_eq!(shorter.len() + lag * CHANNELS, pcm.len());
             let mut longer = pcm.clone();
-            let lag = Stretcher::new().lengthen(&mut longer, -1.0).unwrap();
+            let lag = Stretcher::new().lengthen(&mut longer, CHANNELS, -1.0).unwrap();
             prop_assert_eq!(longer.len(), pcm.len() + lag * CHANNELS);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::Source;
-use crate::audio::{FRAME_SAMPLES, Playout, PlayoutStats, RtpAudio, TICK};
+use crate::audio::{Frame, Playout, PlayoutStats, RtpAudio, TICK};
 use crate::core::rename_unknown_items;
 use crate::e2ee::{
     DataPacketCryptor, EncryptedPacket, EncryptionAlgorithm, FrameCipher, KeyDerivationAlgorithm,
@@ -19,7 +19,7 @@ pub fn playout(data: &[u8]) {
     };
     let mut source = Source(data);
     let mut now = Instant::now();
-    let mut frame = [0; FRAME_SAMPLES];
+    let mut frame = Frame::SILENT;
     let (mut seq, mut timestamp) = (0_u16, 0_u32);
     let mut beats = 0_u64;
     while !source.is_empty() {
@@ -45,6 +45,7 @@ pub fn playout(data: &[u8]) {
         for _ in 0..kind >> 4 {
             now += TICK;
             playout.frame(now, &mut frame);
+            assert_eq!(frame.samples().len(), frame.channels() * 480);
             beats += 1;
         }
     }

@@ -43,6 +43,7 @@ pub(super) struct CaptureUnit {
     senders: Vec<Sender>,
     sinks: Vec<SinkSlot>,
     pace: Pace,
+    channels: usize,
     frame: Vec<i16>,
     /// Beats that were skipped since the last sound was handed on.
     skipped: u32,
@@ -74,6 +75,7 @@ impl CaptureUnit {
             senders: Vec::new(),
             sinks: Vec::new(),
             pace: Pace::new(format),
+            channels: format.channels(),
             frame: Vec::with_capacity(frame_samples(format)),
             skipped: 0,
             behind: 0,
@@ -137,9 +139,9 @@ impl CaptureUnit {
             skipped: std::mem::take(&mut self.skipped),
             ..tick
         };
-        let frame = &self.frame;
+        let (frame, channels) = (&self.frame, self.channels);
         self.senders.retain_mut(|sender| sender.feed(frame, tick));
-        self.sinks.retain_mut(|sink| sink.deliver(frame));
+        self.sinks.retain_mut(|sink| sink.deliver(frame, channels));
         self.pace.advance();
     }
 

@@ -1,6 +1,7 @@
 //! Behaviour of the audio half as a whole, on simulated time.
 
 mod capturing;
+mod channels;
 mod drift;
 mod loopback;
 mod receiver;

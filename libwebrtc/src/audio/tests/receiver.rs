@@ -1,7 +1,7 @@
 //! Recorded packets, and a receiver for them on its own clock.
 
 use super::*;
-use crate::audio::playout::{FRAME_SAMPLES, Playout, PlayoutStats};
+use crate::audio::playout::{Frame, Playout, PlayoutStats};
 
 /// Encodes `seconds` of what `pull` yields at 48 kHz mono. `each` is called before every beat.
 pub fn record(
@@ -40,7 +40,7 @@ pub fn talk_of(harmonics: u32, seconds: u32) -> Vec<Sent> {
 /// A receiver on its own clock.
 pub struct Receiver {
     pub playout: Playout,
-    pub frame: [i16; FRAME_SAMPLES],
+    pub frame: Frame,
     start: Instant,
     beats: u32,
 }
@@ -49,7 +49,7 @@ impl Receiver {
     pub fn new() -> Self {
         Self {
             playout: Playout::new(PlayoutStats::default()).unwrap(),
-            frame: [0; FRAME_SAMPLES],
+            frame: Frame::SILENT,
             start: Instant::now(),
             beats: 0,
         }
@@ -66,7 +66,7 @@ impl Receiver {
     ) {
         let mut packets = packets.into_iter().zip(0_u64..);
         let mut on_the_way: Vec<RtpAudio> = Vec::new();
-        let mut left = [0; FRAME_SAMPLES / 2];
+        let mut left = Vec::new();
         loop {
             while on_the_way.len() < 50
                 && let Some((sent, n)) = packets.next()
@@ -89,10 +89,16 @@ impl Receiver {
             here.into_iter()
                 .for_each(|packet| self.playout.insert(packet));
             self.playout.frame(now, &mut self.frame);
-            for (to, from) in left.iter_mut().zip(self.frame.chunks_exact(2)) {
-                *to = from[0];
-            }
+            left.clear();
+            left.extend(channel(&self.frame, 0));
             each(&self.playout.stats(), &left);
         }
     }
+}
+
+/// The samples of one channel, the only one where there is one.
+pub fn channel(frame: &Frame, index: usize) -> impl Iterator<Item = i16> {
+    let channels = frame.channels();
+    let samples = frame.samples().iter().skip(index.min(channels - 1));
+    samples.step_by(channels).copied()
 }

@@ -1,8 +1,8 @@
 //! Packets that were lost and sent again.
 
-use super::receiver::record;
+use super::receiver::{channel, record};
 use super::*;
-use crate::audio::playout::{FRAME_SAMPLES, Playout, PlayoutStats};
+use crate::audio::playout::{Frame, Playout, PlayoutStats};
 
 /// What is heard of packets of 20 ms, each of which comes on time or so many milliseconds late, as
 /// one that was sent again.
@@ -23,7 +23,7 @@ fn heard(packets: &[Sent], late_ms: impl Fn(u16) -> Option<u64>) -> (Vec<i16>, P
         .collect();
     coming.sort_by_key(|packet| packet.arrival);
     let mut coming = coming.into_iter().peekable();
-    let mut frame = [0; FRAME_SAMPLES];
+    let mut frame = Frame::SILENT;
     let mut out = Vec::new();
     for beat in 0..packets.len() as u32 * 2 {
         let now = start + BEAT * beat;
@@ -31,7 +31,7 @@ fn heard(packets: &[Sent], late_ms: impl Fn(u16) -> Option<u64>) -> (Vec<i16>, P
             playout.insert(packet);
         }
         playout.frame(now, &mut frame);
-        out.extend(frame.chunks_exact(2).map(|both| both[0]));
+        out.extend(channel(&frame, 0));
     }
     (out, playout.stats())
 }

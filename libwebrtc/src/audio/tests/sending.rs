@@ -81,6 +81,52 @@ fn with_dtx_a_pause_costs_next_to_nothing_and_its_end_is_marked() {
 }
 
 #[test]
+fn with_dtx_the_noise_of_a_line_is_no_speech_whatever_its_rate() {
+    for rate_hz in [8_000, 16_000, 22_050, 24_000, 48_000] {
+        let mut stage = Stage::new();
+        let source = stage.source(rate_hz, 1, 100);
+        let tone = Tone {
+            harmonics: 8,
+            ..Tone::new(150.0, rate_hz, 1)
+        };
+        let voice = Arc::clone(&tone.on);
+        source.set_pull(Box::new(Line { tone, seed: 1 }));
+        let settings = OpusSend {
+            dtx: true,
+            ..OpusSend::default()
+        };
+        let (_send, sent) = stage.send(&local(&source), settings);
+        stage.beats(200);
+        voice.store(false, Ordering::Relaxed);
+        stage.beats(100);
+        let before = sent.lock().len();
+        stage.beats(400);
+        let noise = sent.lock().len() - before;
+        assert!(noise < 60, "{noise} of 200 packets at {rate_hz} Hz");
+    }
+}
+
+/// A voice on a line that has some noise, 50 dB below full scale.
+struct Line {
+    tone: Tone,
+    seed: u32,
+}
+
+impl AudioPull for Line {
+    fn fill(&mut self, out: &mut [i16]) -> usize {
+        let filled = self.tone.fill(out);
+        for sample in &mut *out {
+            self.seed = self
+                .seed
+                .wrapping_mul(1_664_525)
+                .wrapping_add(1_013_904_223);
+            *sample = sample.saturating_add((self.seed >> 23) as i16 % 180 - 90);
+        }
+        filled
+    }
+}
+
+#[test]
 fn redundancy_is_sent_when_it_is_asked_for() {
     for fec in [false, true] {
         let mut stage = Stage::new();
