@@ -3,6 +3,7 @@
 use opus::{Channels, Decoder, packet};
 
 use super::{
+    fade::{mix, ramp},
     format::{CHANNELS_MAX, CORE_RATE_HZ},
     send::DTX_BYTES_MAX,
 };
@@ -189,10 +190,8 @@ impl TrackDecoder {
 fn widen(narrow: &[i16], wide: &mut [i16]) {
     let both = wide.chunks_exact_mut(CHANNELS_MAX).zip(narrow);
     for (index, (both, &one)) in both.take(WIDENING_SAMPLES).enumerate() {
-        let weight = (index as f32 + 0.5) / WIDENING_SAMPLES as f32;
         for sample in both {
-            let (from, to) = (f32::from(one), f32::from(*sample));
-            *sample = (from + (to - from) * weight).round() as i16;
+            *sample = mix(one, *sample, ramp(index, WIDENING_SAMPLES));
         }
     }
 }

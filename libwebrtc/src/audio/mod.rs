@@ -8,9 +8,10 @@
 //! **In.** The network driver calls [`RemoteAudio::push_rtp`]. On each beat the audio thread puts
 //! what came into the jitter buffer, decodes what is due at 48 kHz, once per track and in one
 //! channel until the sender uses two, and hands every [`AudioSink`] 10 ms in its own format,
-//! whether or not packets came: what is missing is recovered from in-band redundancy, concealed for up to 500 ms, and then silent. A sender's
-//! clock that is off and delay that is not needed any more are made up for by leaving out or
-//! repeating periods of the sound, in pauses first ([`steering`], [`stretch`]).
+//! whether or not packets came: what is missing is recovered from in-band redundancy, concealed
+//! for up to 500 ms, and then silent. A sender's clock that is off and delay that is not needed
+//! any more are made up for by leaving out or repeating periods of the sound, in pauses first
+//! ([`steering`], [`stretch`]).
 //!
 //! **Out.** A source is fed by `capture_frame` through a queue, or by an [`AudioPull`] that is
 //! called on the beat. A capturer that is a beat or two late is waited for, so that nothing has to
@@ -26,6 +27,7 @@ mod clock;
 mod convert;
 mod decoder;
 mod engine;
+mod fade;
 mod format;
 mod jitter;
 mod level;

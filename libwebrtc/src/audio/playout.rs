@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{
     RtpAudio,
     decoder::{Sound, TrackDecoder, has_redundancy, packet_samples},
+    fade::{cross_fade, fade_in, fade_out},
     format::{CHANNELS_MAX, CORE_TICK_SAMPLES},
     jitter::{Inserted, JitterBuffer, Step},
     level::{level_dbov, power},
@@ -49,9 +50,6 @@ const SPARE_US: i64 = 20_000;
 /// The most that is decoded and not yet played, in samples per channel: what is looked at before a
 /// change, the longest packet of 120 ms, and a repeated piece.
 const AHEAD_MAX: usize = WINDOW + 5_760 + LAG_MAX;
-
-/// Sound after silence is faded in over 2.5 ms, the overlap of Opus's own blocks.
-const FADE_IN_SAMPLES: usize = 120;
 
 /// Concealment that is broken off fades out over 5 ms.
 const BRIDGE_SAMPLES: usize = 240;
@@ -316,37 +314,6 @@ impl Playout {
             stats.delay_us = excess_us + stats.target_us;
             stats.delay_s_sum += stats.delay_us as f64 / 1e6 * CORE_TICK_SAMPLES as f64;
         }
-    }
-}
-
-/// The weight of sample `index` of `len` in a linear ramp from 0 to 1.
-fn ramp(index: usize, len: usize) -> f32 {
-    (index as f32 + 0.5) / len as f32
-}
-
-fn mix(from: i16, to: i16, weight: f32) -> i16 {
-    let from = f32::from(from);
-    (from + (f32::from(to) - from) * weight).round() as i16
-}
-
-fn fade_in(pcm: &mut [i16], channels: usize) {
-    for (index, sample) in pcm.iter_mut().take(FADE_IN_SAMPLES * channels).enumerate() {
-        *sample = mix(0, *sample, ramp(index / channels, FADE_IN_SAMPLES));
-    }
-}
-
-/// Fades `from` out over the beginning of `pcm`, which fades in.
-fn cross_fade(from: &[i16], pcm: &mut [i16], channels: usize) {
-    let frames = from.len() / channels;
-    for (index, (sample, &before)) in pcm.iter_mut().zip(from).enumerate() {
-        *sample = mix(before, *sample, ramp(index / channels, frames));
-    }
-}
-
-fn fade_out(pcm: &mut [i16], channels: usize) {
-    let frames = pcm.len() / channels;
-    for (index, sample) in pcm.iter_mut().enumerate() {
-        *sample = mix(*sample, 0, ramp(index / channels, frames));
     }
 }
 
