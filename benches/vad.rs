@@ -41,7 +41,7 @@ fn frames(c: &mut Criterion) {
     let load = || -> Result<VadEngine, Box<dyn std::error::Error>> {
         let runtime = Runtime::load(&directory.join(models::ONNX_RUNTIME))?;
         Ok(VadEngine::start(
-            &runtime,
+            runtime,
             &Pinned::of_manifest(directory, models::VAD)?,
         )?)
     };

@@ -31,13 +31,13 @@ const TWO_CITIES: &str = "It was the best of times, it was the worst of times, i
 
 fn moonshine() -> Moonshine {
     let files = MoonshineFiles::in_directory(&support::models_directory()).unwrap();
-    Moonshine::load(&support::runtime(), &files, LIMIT).unwrap()
+    Moonshine::load(support::runtime(), &files, LIMIT).unwrap()
 }
 
 fn piper(style: Style) -> Piper {
     let files = PiperFiles::in_directory(&support::models_directory()).unwrap();
     Piper::load(
-        &support::runtime(),
+        support::runtime(),
         &files,
         Path::new("espeak-ng"),
         style,
@@ -191,7 +191,7 @@ async fn a_transcription_that_is_given_up_makes_room_for_the_next() {
 #[tokio::test]
 async fn a_limit_that_is_too_short_is_named() {
     let files = MoonshineFiles::in_directory(&support::models_directory()).unwrap();
-    let moonshine = Moonshine::load(&support::runtime(), &files, Duration::from_millis(1)).unwrap();
+    let moonshine = Moonshine::load(support::runtime(), &files, Duration::from_millis(1)).unwrap();
     let heard = hear(&moonshine, &support::recording("two_cities.wav")).await;
     assert_eq!(heard, Err(SttError::Timeout { ms: 1 }));
 }
@@ -232,7 +232,7 @@ async fn a_stream_that_is_dropped_leaves_the_voice_free() {
 fn a_missing_espeak_names_the_package() {
     let files = PiperFiles::in_directory(&support::models_directory()).unwrap();
     let error = Piper::load(
-        &support::runtime(),
+        support::runtime(),
         &files,
         Path::new("/nowhere/espeak-ng"),
         Style::default(),
@@ -249,7 +249,7 @@ fn a_missing_espeak_names_the_package() {
 #[test]
 fn missing_files_are_named_with_what_to_do() {
     let files = MoonshineFiles::in_directory(Path::new("/nowhere")).unwrap();
-    let error = Moonshine::load(&support::runtime(), &files, LIMIT)
+    let error = Moonshine::load(support::runtime(), &files, LIMIT)
         .unwrap_err()
         .to_string();
     assert!(
@@ -268,7 +268,7 @@ fn a_file_that_is_no_model_is_refused_by_its_hash_before_anything_reads_it() {
     };
     std::fs::write(&files.voice.path, "not a voice").unwrap();
     let error = Piper::load(
-        &support::runtime(),
+        support::runtime(),
         &files,
         Path::new("espeak-ng"),
         Style::default(),

@@ -51,7 +51,7 @@ impl Fixture {
     }
 
     fn read(&self) -> Result<ModelBytes, ModelError> {
-        ModelBytes::read(&support::runtime(), &self.model)
+        ModelBytes::read(&self.model)?.fitting(&support::runtime(), &self.model)
     }
 
     /// The bytes that are read are `is_prepared`, and make a session.

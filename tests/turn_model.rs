@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use viva::models::{self, Pinned};
+use viva::onnx::{OnnxError, PendingRuntime};
 use viva::speech::embedded::EmbeddedError;
 use viva::voice::turn_model::{COMPLETE_FROM, SAMPLES_MAX, TurnModel, prepare_model};
 
@@ -61,7 +62,7 @@ const TWO_CITIES: [(usize, f32); 17] = [
 
 fn model() -> TurnModel {
     let file = Pinned::of_manifest(&support::models_directory(), models::TURN).unwrap();
-    TurnModel::load(&support::runtime(), &file, LIMIT).unwrap()
+    TurnModel::load(support::runtime(), &file, LIMIT).unwrap()
 }
 
 /// The model as it was pinned and as it is prepared, both in `directory`.
@@ -72,7 +73,7 @@ fn both_forms(directory: &Path) -> [TurnModel; 2] {
         ..pinned.clone()
     };
     std::fs::copy(&pinned.path, &file.path).unwrap();
-    let load = || TurnModel::load(&support::runtime(), &file, LIMIT).unwrap();
+    let load = || TurnModel::load(support::runtime(), &file, LIMIT).unwrap();
     let as_pinned = load();
     prepare_model(&support::runtime(), &file).unwrap();
     [as_pinned, load()]
@@ -127,7 +128,37 @@ async fn a_long_turn_is_judged_by_its_end() {
 fn a_missing_model_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = Pinned::of_manifest(directory.path(), models::TURN).unwrap();
-    let error = TurnModel::load(&support::runtime(), &file, LIMIT).unwrap_err();
+    let error = TurnModel::load(support::runtime(), &file, LIMIT).unwrap_err();
     assert!(matches!(error, EmbeddedError::Model(_)), "{error}");
     assert!(error.to_string().contains(models::TURN), "{error}");
+}
+
+#[test]
+fn the_model_is_read_before_there_is_a_runtime() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = Pinned::of_manifest(directory.path(), models::TURN).unwrap();
+    let (promise, runtime) = PendingRuntime::new();
+    // Nothing keeps the promise meanwhile: who waited for it first would never come back.
+    let error = TurnModel::load(runtime, &missing, LIMIT).unwrap_err();
+    assert!(matches!(error, EmbeddedError::Model(_)), "{error}");
+    drop(promise);
+}
+
+#[tokio::test]
+async fn it_waits_for_the_runtime_and_hears_why_there_is_none() {
+    let file = Pinned::of_manifest(&support::models_directory(), models::TURN).unwrap();
+    let load = |runtime: PendingRuntime| {
+        let file = file.clone();
+        std::thread::spawn(move || TurnModel::load(runtime, &file, LIMIT))
+    };
+    let ((promise, runtime), (broken, none)) = (PendingRuntime::new(), PendingRuntime::new());
+    let (loading, failing) = (load(runtime), load(none));
+    promise.keep(Ok(support::runtime()));
+    let model = loading.join().unwrap().unwrap();
+    model.judge(every(1, "beckett.wav")).await.unwrap();
+    broken.keep(Err("no such library".into()));
+    match failing.join().unwrap().unwrap_err() {
+        EmbeddedError::Onnx(OnnxError::Unavailable(cause)) => assert_eq!(cause, "no such library"),
+        other => panic!("{other}"),
+    }
 }

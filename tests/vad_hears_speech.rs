@@ -70,7 +70,7 @@ impl Tap {
 
 fn silero() -> VadEngine {
     let model = Pinned::of_manifest(&support::models_directory(), models::VAD).unwrap();
-    VadEngine::start(&support::runtime(), &model).unwrap()
+    VadEngine::start(support::runtime(), &model).unwrap()
 }
 
 fn share_above_half(probabilities: &[f32]) -> f64 {
@@ -260,7 +260,7 @@ fn an_altered_model_is_refused_with_both_hashes() {
     bytes[1000] ^= 1;
     model.path = directory.path().join("altered.onnx");
     std::fs::write(&model.path, bytes).unwrap();
-    let error = VadEngine::start(&support::runtime(), &model)
+    let error = VadEngine::start(support::runtime(), &model)
         .unwrap_err()
         .to_string();
     assert!(
@@ -272,7 +272,7 @@ fn an_altered_model_is_refused_with_both_hashes() {
 #[test]
 fn a_missing_model_says_what_to_do() {
     let model = Pinned::of_manifest(std::path::Path::new("/nowhere"), models::VAD).unwrap();
-    let error = VadEngine::start(&support::runtime(), &model)
+    let error = VadEngine::start(support::runtime(), &model)
         .unwrap_err()
         .to_string();
     assert!(

@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError, Engine, Environment, Secret};
 use crate::health::{Condition, Health, Need};
 use crate::llm::Llm;
 use crate::models::{self, Manifest, ManifestError, Pinned, Purpose};
-use crate::onnx::{Preparation, PrepareError, Runtime};
+use crate::onnx::{OnnxError, PendingRuntime, Preparation, PrepareError, Runtime, RuntimePromise};
 use crate::provider::{Provider, SetupError};
 use crate::speech::chain::{SttChain, TtsChain};
 use crate::speech::embedded::{
@@ -83,29 +83,30 @@ pub enum EngineError {
     },
 }
 
-/// One chain's engines in their order, and what comes with them.
+/// The first engine of a chain, and where it is asked when that is off this machine.
 struct Chosen<E: ?Sized> {
-    engines: Vec<Arc<E>>,
+    engine: Arc<E>,
     provider: Option<Provider>,
-    standby: Option<Standby<E>>,
 }
 
-/// Loads the VAD and the primary engines side by side; of remote ones nothing is asked yet.
+/// One chain's engines in their order, and the place for one that is still to be loaded.
+type Chain<E> = (Vec<Arc<E>>, Option<Standby<E>>);
+
+/// Loads the VAD and the primary engines side by side, and reads what they are made of while ONNX Runtime is loaded; of
+/// remote engines nothing is asked yet.
 pub(super) async fn load(
     config: &Config,
     env: &Environment,
     timeline: &Timeline,
     health: &Health,
 ) -> Result<(VadEngine, Engines), EngineError> {
-    let path = runtime_path(config);
-    let runtime = timeline
-        .blocking("onnxruntime", MODEL_LIMIT, move || Runtime::load(&path))
-        .await;
+    let (promise, runtime) = PendingRuntime::new();
     let embedded = Embedded {
         config: config.clone(),
-        runtime: runtime.map_err(|e| e.to_string()),
+        runtime,
     };
-    let (vad, turn, stt, tts, llm) = tokio::join!(
+    let ((), vad, turn, stt, tts, llm) = tokio::join!(
+        load_runtime(config, timeline, promise),
         load_vad(&embedded, timeline, health),
         load_turn(&embedded, timeline, health),
         choose_stt(&embedded, env, timeline),
@@ -115,17 +116,22 @@ pub(super) async fn load(
     note_failure(health, "stt", stt.as_ref().err());
     note_failure(health, "tts", tts.as_ref().err());
     let (stt, tts, llm) = (stt?, tts?, llm?);
+    let has_fallback = embedded.has_speech();
+    let (stts, stt_standby): Chain<dyn Stt> =
+        chain(&stt, has_fallback, |standby| Arc::new(standby));
+    let (ttss, tts_standby): Chain<dyn Tts> =
+        chain(&tts, has_fallback, |standby| Arc::new(standby));
     health.set(
         "stt",
         Need::Required,
         Condition::Ok,
-        names(stt.engines.iter().map(|e| e.name())),
+        names(stts.iter().map(|e| e.name())),
     );
     health.set(
         "tts",
         Need::Required,
         Condition::Ok,
-        names(tts.engines.iter().map(|e| e.name())),
+        names(ttss.iter().map(|e| e.name())),
     );
     let mind = llm.as_ref().map_or_else(
         || "none: the plan's own questions".to_owned(),
@@ -139,8 +145,8 @@ pub(super) async fn load(
         ("llm", llm_provider),
     ];
     let engines = Engines {
-        stt: Arc::new(SttChain::new(stt.engines)),
-        tts: Arc::new(TtsChain::new(tts.engines)),
+        stt: Arc::new(SttChain::new(stts)),
+        tts: Arc::new(TtsChain::new(ttss)),
         llm: llm.map(Arc::new),
         turn: turn.map(Arc::new),
         providers: providers
@@ -149,11 +155,26 @@ pub(super) async fn load(
             .collect(),
         standby: StandbyEngines {
             embedded,
-            stt: stt.standby,
-            tts: tts.standby,
+            stt: stt_standby,
+            tts: tts_standby,
         },
     };
     Ok((vad?, engines))
+}
+
+/// The first engine, and behind one off this machine the place of one on it, where that can be had.
+fn chain<E: ?Sized>(
+    chosen: &Chosen<E>,
+    has_fallback: bool,
+    as_engine: impl Fn(Standby<E>) -> Arc<E>,
+) -> Chain<E> {
+    let standby = (has_fallback && chosen.provider.is_some()).then(Standby::<E>::default);
+    let fallback = standby.clone().map(as_engine);
+    let engines = [chosen.engine.clone()]
+        .into_iter()
+        .chain(fallback)
+        .collect();
+    (engines, standby)
 }
 
 /// Remote where a key or a server is configured, else embedded.
@@ -179,6 +200,14 @@ pub fn runtime_path(config: &Config) -> PathBuf {
         .clone()
         .or(packaged)
         .unwrap_or_else(fetched)
+}
+
+async fn load_runtime(config: &Config, timeline: &Timeline, promise: RuntimePromise) {
+    let path = runtime_path(config);
+    let loaded = timeline
+        .blocking("onnxruntime", MODEL_LIMIT, move || Runtime::load(&path))
+        .await;
+    promise.keep(loaded.map_err(|e| e.to_string()));
 }
 
 async fn load_vad(
@@ -252,14 +281,9 @@ async fn choose_stt(
             })
             .await;
         let engine = prepared.map_err(|e| setup_error("stt", e))?;
-        let provider = Some(engine.provider().clone());
-        let mut engines: Vec<Arc<dyn Stt>> = vec![Arc::new(engine)];
-        let standby = embedded.has_speech().then(Standby::<dyn Stt>::default);
-        engines.extend(standby.clone().map(|s| Arc::new(s) as Arc<dyn Stt>));
         return Ok(Chosen {
-            engines,
-            provider,
-            standby,
+            provider: Some(engine.provider().clone()),
+            engine: Arc::new(engine),
         });
     }
     let loading = embedded.clone();
@@ -272,9 +296,8 @@ async fn choose_stt(
         cause: e.to_string(),
     })?;
     Ok(Chosen {
-        engines: vec![Arc::new(engine)],
+        engine: Arc::new(engine),
         provider: None,
-        standby: None,
     })
 }
 
@@ -292,14 +315,9 @@ async fn choose_tts(
             })
             .await;
         let engine = prepared.map_err(|e| setup_error("tts", e))?;
-        let provider = Some(engine.provider().clone());
-        let mut engines: Vec<Arc<dyn Tts>> = vec![Arc::new(engine)];
-        let standby = embedded.has_speech().then(Standby::<dyn Tts>::default);
-        engines.extend(standby.clone().map(|s| Arc::new(s) as Arc<dyn Tts>));
         return Ok(Chosen {
-            engines,
-            provider,
-            standby,
+            provider: Some(engine.provider().clone()),
+            engine: Arc::new(engine),
         });
     }
     let loading = embedded.clone();
@@ -312,9 +330,8 @@ async fn choose_tts(
         cause: e.to_string(),
     })?;
     Ok(Chosen {
-        engines: vec![Arc::new(engine)],
+        engine: Arc::new(engine),
         provider: None,
-        standby: None,
     })
 }
 
@@ -351,15 +368,15 @@ fn setup_error(section: &'static str, error: StageError<SetupError>) -> EngineEr
 #[derive(Clone)]
 pub struct Embedded {
     config: Config,
-    runtime: Result<Runtime, String>,
+    runtime: PendingRuntime,
 }
 
 /// Why a model of this machine does not load.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is no ONNX Runtime.
-    #[error("{0}")]
-    Runtime(String),
+    #[error(transparent)]
+    Runtime(#[from] OnnxError),
     /// The manifest lacks it.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -372,16 +389,11 @@ pub enum LoadError {
 }
 
 impl Embedded {
-    /// Whether the speech models are there; their content is checked when they are loaded.
+    /// Whether the speech models are there, and a runtime for them, whose loading must be over; their content is checked
+    /// when they are loaded.
     fn has_speech(&self) -> bool {
-        self.runtime.is_ok()
+        self.runtime.is_loaded()
             && Manifest::builtin().is_fetched(&self.config.models.directory, &[Purpose::Speech])
-    }
-
-    fn runtime(&self) -> Result<&Runtime, LoadError> {
-        self.runtime
-            .as_ref()
-            .map_err(|cause| LoadError::Runtime(cause.clone()))
     }
 
     fn vad(&self) -> Result<VadEngine, LoadError> {
@@ -389,18 +401,18 @@ impl Embedded {
         if let Some(path) = &self.config.models.vad {
             model.path.clone_from(path);
         }
-        Ok(VadEngine::start(self.runtime()?, &model)?)
+        Ok(VadEngine::start(self.runtime.clone(), &model)?)
     }
 
     fn turn(&self) -> Result<TurnModel, LoadError> {
         let model = Pinned::of_manifest(&self.config.models.directory, models::TURN)?;
-        Ok(TurnModel::load(self.runtime()?, &model, JUDGE_LIMIT)?)
+        Ok(TurnModel::load(self.runtime.clone(), &model, JUDGE_LIMIT)?)
     }
 
     fn stt(&self) -> Result<Moonshine, LoadError> {
         let files = MoonshineFiles::in_directory(&self.config.models.directory)?;
         Ok(Moonshine::load(
-            self.runtime()?,
+            self.runtime.clone(),
             &files,
             last_resort(self.config.stt.timeout_ms),
         )?)
@@ -409,7 +421,7 @@ impl Embedded {
     fn tts(&self, style: Style) -> Result<Piper, LoadError> {
         let files = PiperFiles::in_directory(&self.config.models.directory)?;
         Ok(Piper::load(
-            self.runtime()?,
+            self.runtime.clone(),
             &files,
             &self.config.tts.espeak,
             style,
@@ -432,7 +444,7 @@ pub fn candidate_voice(config: &Config, style: Style) -> Result<Piper, String> {
     let runtime = Runtime::load(&runtime_path(config)).map_err(|e| e.to_string())?;
     Embedded {
         config: config.clone(),
-        runtime: Ok(runtime),
+        runtime: runtime.into(),
     }
     .tts(style)
     .map_err(|e| e.to_string())
@@ -453,10 +465,10 @@ pub struct Prepared {
 /// There is no runtime, or the manifest lacks a model.
 pub fn prepare(config: &Config) -> Result<Vec<Prepared>, LoadError> {
     let path = runtime_path(config);
-    let runtime = Runtime::load(&path).map_err(|e| LoadError::Runtime(e.to_string()))?;
+    let runtime = Runtime::load(&path)?;
     let embedded = Embedded {
         config: config.clone(),
-        runtime: Ok(runtime.clone()),
+        runtime: runtime.clone().into(),
     };
     let turn = Pinned::of_manifest(&config.models.directory, models::TURN)?;
     let mut prepared = vec![Prepared {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::Digest;
 
 /// Large enough that hashing is not slowed by system calls, small enough to stay in the cache.
-const READ_BYTES: usize = 256 * 1024;
+pub(super) const READ_BYTES: usize = 256 * 1024;
 
 /// A SHA-256 hash. Prints and parses as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -31,16 +31,30 @@ impl Sha256 {
     /// # Errors
     /// Reading fails.
     pub fn of_stream(mut from: impl Read) -> io::Result<Self> {
-        let mut hasher = sha2::Sha256::new();
+        let mut hasher = Hasher::default();
         let mut buffer = vec![0; READ_BYTES];
         loop {
             match from.read(&mut buffer) {
-                Ok(0) => return Ok(Self(hasher.finalize().into())),
+                Ok(0) => return Ok(hasher.finish()),
                 Ok(n) => hasher.update(&buffer[..n]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
+    }
+}
+
+/// A hash in the making.
+#[derive(Default)]
+pub(super) struct Hasher(sha2::Sha256);
+
+impl Hasher {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(super) fn finish(self) -> Sha256 {
+        Sha256(self.0.finalize().into())
     }
 }
 

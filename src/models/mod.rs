@@ -5,10 +5,12 @@
 use std::path::{Path, PathBuf};
 
 mod digest;
+mod image;
 mod manifest;
 mod verify;
 
 pub use digest::{Sha256, Sha256Error};
+pub use image::Image;
 pub use manifest::{Manifest, ManifestError, Model, ModelFile, Purpose};
 pub use verify::{FileReport, FileState};
 
@@ -83,12 +85,11 @@ impl Pinned {
     ///
     /// # Errors
     /// The file can't be read, or its hash is another.
-    pub fn read(&self) -> Result<Vec<u8>, ModelError> {
-        let bytes = std::fs::read(&self.path).map_err(|source| ModelError::Read {
+    pub fn read(&self) -> Result<Image, ModelError> {
+        let (bytes, found) = Image::read(&self.path).map_err(|source| ModelError::Read {
             path: self.path.clone(),
             source,
         })?;
-        let found = Sha256::of(&bytes);
         if found != self.sha256 {
             return Err(ModelError::Altered {
                 path: self.path.clone(),

@@ -4,6 +4,7 @@
 //! that inference takes.
 
 mod library;
+mod pending;
 mod prepared;
 mod shapes;
 
@@ -18,6 +19,7 @@ use ort::session::{InMemorySession, Session};
 pub(crate) use prepared::files_of as prepared_files;
 pub(crate) use shapes::take_out as take_out_shapes;
 
+pub use pending::{PendingRuntime, RuntimePromise};
 pub use prepared::{ModelBytes, Network, Preparation, PrepareError, prepare};
 
 /// What the process has loaded: a second library beside the first would not work.
@@ -68,6 +70,9 @@ pub enum OnnxError {
         /// The one asked for.
         asked: PathBuf,
     },
+    /// The runtime that was to be loaded meanwhile was not.
+    #[error("{0}")]
+    Unavailable(String),
     /// A model that can't be turned into a session.
     #[error(
         "ONNX Runtime refuses the model {model}: {reason}; its version and the model's may not fit, see models.onnxruntime"

@@ -1,8 +1,8 @@
 //! Models in ONNX Runtime's own format, made once from the pinned ones: `viva models prepare`.
 //!
 //! A model in the ONNX format is parsed, worked over and copied at each start. In the runtime's own format that work is
-//! done, and the weights are used where they lie: Piper's voice loads in a quarter of the
-//! time, the turn model in a third. The prepared file lies beside the model, with a note of what it was made from and by which runtime; one that
+//! done, and the weights are used where they lie: Piper's voice loads in a quarter of the time, the turn model in a
+//! third. The prepared file lies beside the model, with a note of what it was made from and by which runtime; one that
 //! does not fit is said and not used.
 
 use std::io;
@@ -12,7 +12,7 @@ use ort::session::{InMemorySession, Session, SessionInputs, SessionOutputs};
 use serde::{Deserialize, Serialize};
 
 use super::{Graph, OnnxError, Runtime, shapes};
-use crate::models::{ModelError, Pinned, Sha256};
+use crate::models::{Image, ModelError, Pinned, Sha256};
 
 /// What a prepared file is: the note beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub fn prepare(
     model: &Pinned,
     graph: Graph,
 ) -> Result<Preparation, PrepareError> {
-    if matches!(fitting(runtime, model), Ok(Some(_))) {
+    if matches!(read_prepared(model), Ok(Some((_, made_by))) if made_by == runtime.build()) {
         return Ok(Preparation::Fits);
     }
     let prepared = place(&model.path);
@@ -114,9 +114,9 @@ fn make(
         move |source| PrepareError::Write { path, source }
     };
     runtime.save(name, &model.read()?, graph, unfinished)?;
-    let mut bytes = std::fs::read(unfinished).map_err(failed(unfinished))?;
+    let (mut bytes, _) = Image::read(unfinished).map_err(failed(unfinished))?;
     if shapes::take_out(&mut bytes).is_some() {
-        std::fs::write(unfinished, &bytes).map_err(failed(unfinished))?;
+        std::fs::write(unfinished, &bytes[..]).map_err(failed(unfinished))?;
     }
     let note = Note {
         source_sha256: model.sha256.to_string(),
@@ -132,8 +132,9 @@ fn make(
     std::fs::write(&note_path, text).map_err(failed(&note_path))
 }
 
-/// The prepared bytes where they are and fit; why not, where there are some that don't.
-fn fitting(runtime: &Runtime, model: &Pinned) -> Result<Option<Vec<u8>>, String> {
+/// The prepared bytes, where they are and fit the model and the processor, and which runtime made them; why not, where
+/// there are some that don't.
+fn read_prepared(model: &Pinned) -> Result<Option<(Image, String)>, String> {
     let prepared = place(&model.path);
     let note = match std::fs::read_to_string(note_of(&prepared)) {
         Ok(note) => note,
@@ -144,18 +145,15 @@ fn fitting(runtime: &Runtime, model: &Pinned) -> Result<Option<Vec<u8>>, String>
     if note.source_sha256 != model.sha256.to_string() {
         return Err("it was made from another model".into());
     }
-    if note.runtime != runtime.build() {
-        return Err("it was made by another ONNX Runtime".into());
-    }
     // A store that was built elsewhere can't be mended here, so nothing is said of it.
     if note.processor.is_some_and(|made_on| made_on != processor()) {
         return Ok(None);
     }
-    let bytes = std::fs::read(&prepared).map_err(|e| e.to_string())?;
-    if Sha256::of(&bytes).to_string() != note.sha256 {
+    let (bytes, sha256) = Image::read(&prepared).map_err(|e| e.to_string())?;
+    if sha256.to_string() != note.sha256 {
         return Err("it is not as it was made".into());
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, note.runtime)))
 }
 
 /// What this processor can that matters to a worked-over graph: its vector instructions, as the kernel names them.
@@ -184,31 +182,58 @@ fn vector_instructions(cpuinfo: &str) -> String {
 /// A model's bytes, which a session of the prepared form goes on using.
 #[derive(Debug)]
 pub struct ModelBytes {
-    bytes: Vec<u8>,
-    is_prepared: bool,
+    bytes: Image,
+    /// The runtime that made the prepared form, where that is what they are.
+    made_by: Option<String>,
 }
 
 impl ModelBytes {
-    /// The prepared form where it fits, else the pinned model.
+    /// The prepared form where it fits the model, else the pinned model. Needs no runtime, and may be done while one is
+    /// loaded.
     ///
     /// # Errors
     /// The pinned model is needed and can't be read, or is another.
-    pub fn read(runtime: &Runtime, model: &Pinned) -> Result<Self, ModelError> {
-        let prepared = fitting(runtime, model).unwrap_or_else(|reason| {
+    pub fn read(model: &Pinned) -> Result<Self, ModelError> {
+        let prepared = read_prepared(model).unwrap_or_else(|reason| {
             not_used(model, &reason);
             None
         });
-        let is_prepared = prepared.is_some();
+        match prepared {
+            Some((bytes, made_by)) => Ok(Self {
+                bytes,
+                made_by: Some(made_by),
+            }),
+            None => Self::read_pinned(model),
+        }
+    }
+
+    fn read_pinned(model: &Pinned) -> Result<Self, ModelError> {
         Ok(Self {
-            bytes: prepared.map_or_else(|| model.read(), Ok)?,
-            is_prepared,
+            bytes: model.read()?,
+            made_by: None,
         })
+    }
+
+    /// These of `model`, unless they are a form that another runtime made: the pinned model then.
+    ///
+    /// # Errors
+    /// The pinned model is needed and can't be read, or is another.
+    pub fn fitting(self, runtime: &Runtime, model: &Pinned) -> Result<Self, ModelError> {
+        if self
+            .made_by
+            .as_deref()
+            .is_none_or(|by| by == runtime.build())
+        {
+            return Ok(self);
+        }
+        not_used(model, "it was made by another ONNX Runtime");
+        Self::read_pinned(model)
     }
 
     /// Whether they are the prepared form.
     #[must_use]
     pub fn is_prepared(&self) -> bool {
-        self.is_prepared
+        self.made_by.is_some()
     }
 
     /// A session of it. The bytes of a pinned model are copied and let go.
@@ -221,9 +246,9 @@ impl ModelBytes {
         name: &'static str,
         graph: Graph,
     ) -> Result<Network<'_>, OnnxError> {
-        if !self.is_prepared {
+        if !self.is_prepared() {
             let session = runtime.session(name, &self.bytes, graph);
-            self.bytes = Vec::new();
+            self.bytes = Image::default();
             return session.map(Network::Copied);
         }
         runtime

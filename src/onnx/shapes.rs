@@ -11,6 +11,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::models::Image;
+
 /// The fields of the schema's tables that are used here, by their number.
 mod field {
     pub(super) const SESSION_MODEL: usize = 1;
@@ -36,22 +38,24 @@ const KIND_TENSOR: u8 = 1;
 
 /// Takes them out and says how many there were; `None`, with nothing changed, where `model` is not laid out as the schema
 /// has it.
-pub(crate) fn take_out(model: &mut Vec<u8>) -> Option<usize> {
+pub(crate) fn take_out(model: &mut Image) -> Option<usize> {
     let tables = tensor_types(&Buffer(model))?;
     let mut vtables = HashMap::new();
     let mut patches = Vec::with_capacity(tables.len());
-    let mut appended = Vec::new();
     // FlatBuffers are read at even addresses at least.
-    let end = model.len().next_multiple_of(2);
+    let mut appended = vec![0; model.len() % 2];
     for table in tables {
         let layout = Layout::of(&Buffer(model), table)?;
         let vtable = *vtables.entry(layout).or_insert_with(|| {
-            let at = end + appended.len();
+            let at = model.len() + appended.len();
             appended.extend(layout.without_shape());
             at
         });
         let distance = i32::try_from(table as i64 - vtable as i64).ok()?;
         patches.push((table, distance));
+    }
+    if !model.append(&appended) {
+        return None;
     }
     let count = patches.len();
     for (table, distance) in patches {
@@ -59,8 +63,6 @@ pub(crate) fn take_out(model: &mut Vec<u8>) -> Option<usize> {
             .get_mut(table..table + 4)?
             .copy_from_slice(&distance.to_le_bytes());
     }
-    model.resize(end, 0);
-    model.extend(appended);
     Some(count)
 }
 
@@ -224,9 +226,9 @@ mod tests {
             b"\x08\0\0\0ORTM",
             b"\xff\xff\xff\xffORTM\0\0\0\0",
         ] {
-            let mut model = bytes.to_vec();
+            let mut model = Image::of(bytes).unwrap();
             assert_eq!(take_out(&mut model), None);
-            assert_eq!(model, bytes);
+            assert_eq!(model[..], *bytes);
         }
     }
 
@@ -236,7 +238,7 @@ mod tests {
             let mut model = root.to_le_bytes().to_vec();
             model.extend(IDENTIFIER);
             model.extend(rest);
-            let _ = take_out(&mut model);
+            let _ = take_out(&mut Image::of(&model).unwrap());
         }
     }
 }

@@ -9,7 +9,8 @@ use ort::value::TensorRef;
 
 use crate::models::Pinned;
 use crate::onnx::{
-    Graph, ModelBytes, Network as Session, OnnxError, Preparation, PrepareError, Runtime, prepare,
+    Graph, ModelBytes, Network as Session, OnnxError, PendingRuntime, Preparation, PrepareError,
+    Runtime, prepare,
 };
 use crate::speech::embedded::EmbeddedError;
 use crate::speech::embedded::worker::Worker;
@@ -55,11 +56,17 @@ impl TurnModel {
     ///
     /// # Errors
     /// The file is missing, altered or unusable, or there is no thread.
-    pub fn load(runtime: &Runtime, model: &Pinned, limit: Duration) -> Result<Self, EmbeddedError> {
-        let (runtime, model) = (runtime.clone(), model.clone());
+    pub fn load(
+        runtime: impl Into<PendingRuntime>,
+        model: &Pinned,
+        limit: Duration,
+    ) -> Result<Self, EmbeddedError> {
+        let (runtime, model) = (runtime.into(), model.clone());
         let worker = Worker::start(NAME, move |jobs| {
-            let mut bytes = ModelBytes::read(&runtime, &model)?;
-            let mut network = Network::load(&runtime, &mut bytes)?;
+            let bytes = ModelBytes::read(&model)?;
+            let runtime = runtime.wait()?;
+            let mut bytes = bytes.fitting(runtime, &model)?;
+            let mut network = Network::load(runtime, &mut bytes)?;
             // The first run allocates what later ones reuse; its answer to no features at all is of no interest.
             network.run()?;
             jobs.serve(|pcm: Vec<i16>, _| network.judge(&pcm).map_err(|e| e.to_string()));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rtrb::{Producer, RingBuffer};
 
 use crate::models::{ModelError, Pinned};
-use crate::onnx::{OnnxError, Runtime};
+use crate::onnx::{OnnxError, PendingRuntime};
 use crate::speech::INPUT_RATE_HZ;
 
 mod energy;
@@ -78,8 +78,9 @@ impl VadEngine {
     ///
     /// # Errors
     /// The model can't be read, loaded or run; [`energy_only`](Self::energy_only) is what is left then.
-    pub fn start(runtime: &Runtime, model: &Pinned) -> Result<Self, VadError> {
-        let mut silero = Silero::load(runtime, &model.read()?)?;
+    pub fn start(runtime: impl Into<PendingRuntime>, model: &Pinned) -> Result<Self, VadError> {
+        let bytes = model.read()?;
+        let mut silero = Silero::load(runtime.into().wait()?, &bytes)?;
         let start = Instant::now();
         silero.warm_up()?;
         Self::spawn(Some(silero), start.elapsed())

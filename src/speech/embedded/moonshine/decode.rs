@@ -72,9 +72,12 @@ impl<'m> Network<'m> {
         })
     }
 
-    /// The first run allocates what later ones reuse.
+    /// The first run allocates what later ones reuse. Two tokens are one run of each of the decoder's branches.
     pub(super) fn warm_up(&mut self) -> Result<(), OnnxError> {
-        self.transcribe(&[0; SAMPLES_MIN], &|| false).map(drop)
+        let (sound, mask) = ([0.0; SAMPLES_MIN], [1; SAMPLES_MIN]);
+        self.decode(&sound, &mask, 2, &|| false)
+            .map(drop)
+            .map_err(OnnxError::run(NAME))
     }
 
     /// The tokens of at most half a minute of sound; fewer when `is_cancelled` says so.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::worker::Worker;
 use super::{EmbeddedError, NAME};
 use crate::models::{self, ManifestError, Pinned};
-use crate::onnx::{Runtime, take_out_shapes};
+use crate::onnx::{PendingRuntime, take_out_shapes};
 use crate::speech::{Stt, SttError, SttUtterance, Transcript, UtteranceBuffer};
 
 mod decode;
@@ -61,11 +61,11 @@ impl Moonshine {
     /// # Errors
     /// A file is missing, altered or unusable, or there is no thread.
     pub fn load(
-        runtime: &Runtime,
+        runtime: impl Into<PendingRuntime>,
         files: &MoonshineFiles,
         limit: Duration,
     ) -> Result<Self, EmbeddedError> {
-        let (runtime, files) = (runtime.clone(), files.clone());
+        let (runtime, files) = (runtime.into(), files.clone());
         let worker = Worker::start("moonshine", move |jobs| {
             let tokens =
                 Tokens::parse(&files.tokens.read()?).map_err(|reason| EmbeddedError::Content {
@@ -78,7 +78,7 @@ impl Moonshine {
                 // A model whose shapes can't be taken out loads as well, and later.
                 let _ = take_out_shapes(model);
             }
-            let mut network = Network::load(&runtime, &encoder, &decoder)?;
+            let mut network = Network::load(runtime.wait()?, &encoder, &decoder)?;
             network.warm_up()?;
             jobs.serve(|sound: UtteranceBuffer, is_cancelled| {
                 transcribe(&mut network, &tokens, sound.pcm(), is_cancelled)

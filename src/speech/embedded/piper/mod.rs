@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::worker::Worker;
 use super::{EmbeddedError, NAME};
 use crate::models::{self, ManifestError, Pinned};
-use crate::onnx::{ModelBytes, Preparation, PrepareError, Runtime};
+use crate::onnx::{ModelBytes, PendingRuntime, Preparation, PrepareError, Runtime};
 use crate::speech::{SpeechSender, SpeechStream, Tts, TtsError};
 
 mod espeak;
@@ -103,7 +103,7 @@ impl Piper {
     /// # Errors
     /// A file is missing, altered or unusable, there is no `espeak-ng`, or there is no thread.
     pub fn load(
-        runtime: &Runtime,
+        runtime: impl Into<PendingRuntime>,
         files: &PiperFiles,
         espeak: &Path,
         style: Style,
@@ -129,17 +129,19 @@ impl Piper {
                 })
             })
             .map_err(|e| thread_error(e.to_string()))?;
-        let (runtime, files, own) = (runtime.clone(), files.clone(), settings.clone());
+        let (runtime, files, own) = (runtime.into(), files.clone(), settings.clone());
         let trial = Mutex::new(Some(trial));
         let worker = Worker::start("piper", move |jobs| {
-            let mut bytes = ModelBytes::read(&runtime, &files.voice)?;
+            let bytes = ModelBytes::read(&files.voice)?;
             // It is long over by now, and without it the voice need not be loaded.
             let trial = trial.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(trial) = trial {
                 let tried = trial.join();
                 tried.map_err(|_| thread_error("it panicked".into()))??;
             }
-            let mut voice = Voice::load(&runtime, &mut bytes, &own, style.kept_human())?;
+            let runtime = runtime.wait()?;
+            let mut bytes = bytes.fitting(runtime, &files.voice)?;
+            let mut voice = Voice::load(runtime, &mut bytes, &own, style.kept_human())?;
             voice.warm_up()?;
             jobs.serve(|ids: Vec<i64>, _| voice.speak(&ids).map_err(|e| e.to_string()));
             Ok(())

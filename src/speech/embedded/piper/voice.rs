@@ -152,7 +152,8 @@ impl<'m> Voice<'m> {
             session: model.session(runtime, NAME, GRAPH)?,
             scales: [noise_scale, length_scale, noise_w],
             resampler: Resampler::new(from_hz, OUTPUT_RATE_HZ.into()),
-            warm_up: settings.ids([("həlˈoʊ".to_owned(), '.')].into_iter()),
+            // As short as an utterance can be.
+            warm_up: settings.ids([("ə".to_owned(), '.')].into_iter()),
         })
     }
 
