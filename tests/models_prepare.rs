@@ -11,6 +11,7 @@ mod support;
 
 use std::path::PathBuf;
 
+use ort::value::TensorRef;
 use tempfile::TempDir;
 use viva::models::{self, ModelError, Pinned, Sha256};
 use viva::onnx::{Graph, ModelBytes, Preparation, PrepareError, prepare};
@@ -54,6 +55,32 @@ impl Fixture {
         ModelBytes::read(&self.model)?.fitting(&support::runtime(), &self.model)
     }
 
+    /// The probability and the state that come of a made-up sound.
+    fn judged(&self) -> Vec<f32> {
+        let mut bytes = self.read().unwrap();
+        let runtime = support::runtime();
+        let mut network = bytes.session(&runtime, NAME, Graph::Simplified).unwrap();
+        let sound: Vec<f32> = (0..576).map(|i| (i as f32 * 0.07).sin() * 0.3).collect();
+        let (state, rate) = (vec![0.1_f32; 256], [16_000_i64]);
+        let outputs = network
+            .run(ort::inputs! {
+                "input" => TensorRef::from_array_view(([1_usize, 576], &sound[..])).unwrap(),
+                "state" => TensorRef::from_array_view(([2_usize, 1, 128], &state[..])).unwrap(),
+                "sr" => TensorRef::from_array_view(([0_usize; 0], &rate[..])).unwrap(),
+            })
+            .unwrap();
+        ["output", "stateN"]
+            .iter()
+            .flat_map(|name| {
+                outputs[*name]
+                    .try_extract_tensor::<f32>()
+                    .unwrap()
+                    .1
+                    .to_vec()
+            })
+            .collect()
+    }
+
     /// The bytes that are read are `is_prepared`, and make a session.
     fn assert_usable(&self, is_prepared: bool) {
         let mut bytes = self.read().unwrap();
@@ -74,6 +101,18 @@ fn a_model_is_prepared_once_and_then_loaded_in_that_form() {
     // Nothing unfinished lies about.
     let files = std::fs::read_dir(fixture.model.path.parent().unwrap()).unwrap();
     assert_eq!(files.count(), 3);
+}
+
+#[test]
+fn one_that_is_prepared_says_what_the_pinned_model_says() {
+    let fixture = Fixture::new();
+    let pinned = fixture.judged();
+    fixture.prepare().unwrap();
+    let prepared = fixture.judged();
+    assert_eq!(pinned.len(), 257);
+    for (pinned, prepared) in pinned.iter().zip(&prepared) {
+        assert!((pinned - prepared).abs() < 1e-5, "{pinned} {prepared}");
+    }
 }
 
 #[test]
@@ -99,6 +138,8 @@ fn one_whose_note_does_not_fit_gives_way_to_the_pinned_model() {
         note.replace(&fixture.model.sha256.to_string(), &other),
         note.replace("runtime = ", "runtime = 'another' #"),
         note.replace("sha256 = ", "sha256 "),
+        // As it was before there was more than one form.
+        note.replace("form = ", "# form = "),
         String::new(),
     ] {
         std::fs::write(&fixture.note, wrong).unwrap();

@@ -11,8 +11,8 @@ use memmap2::{Advice, MmapMut};
 use super::Sha256;
 use super::digest::{Hasher, READ_BYTES};
 
-/// What can be put behind the bytes once they are read.
-const ROOM_BYTES: usize = 4096;
+/// What can be put behind the bytes once they are read: some ten thousand names.
+const ROOM_BYTES: usize = 256 << 10;
 /// No model here is nearly as large; whatever is has no end.
 const BYTES_MAX: usize = 1 << 30;
 /// For what does not tell its size beforehand, a pipe for example.
@@ -70,7 +70,7 @@ impl Image {
         Self::read_from(bytes, bytes.len(), BYTES_MAX).map(|(image, _)| image)
     }
 
-    /// Puts `bytes` behind the others, where there is room for them: some thousand bytes.
+    /// Puts `bytes` behind the others, where there is room for them: some hundred thousand.
     #[must_use]
     pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
         let room = self

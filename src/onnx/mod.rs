@@ -3,10 +3,10 @@
 //! Sessions run on the thread that calls them and never spin, so that a bounded set of threads of ours is all the CPU
 //! that inference takes.
 
+mod lean;
 mod library;
 mod pending;
 mod prepared;
-mod shapes;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,8 @@ use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{InMemorySession, Session};
 
+pub(crate) use lean::make_lean;
 pub(crate) use prepared::files_of as prepared_files;
-pub(crate) use shapes::take_out as take_out_shapes;
 
 pub use pending::{PendingRuntime, RuntimePromise};
 pub use prepared::{ModelBytes, Network, Preparation, PrepareError, prepare};

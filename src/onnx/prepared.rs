@@ -11,12 +11,16 @@ use std::path::{Path, PathBuf};
 use ort::session::{InMemorySession, Session, SessionInputs, SessionOutputs};
 use serde::{Deserialize, Serialize};
 
-use super::{Graph, OnnxError, Runtime, shapes};
+use super::lean::{self, make_lean};
+use super::{Graph, OnnxError, Runtime};
 use crate::models::{Image, ModelError, Pinned, Sha256};
 
 /// What a prepared file is: the note beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
+    /// How it was made, see [`lean::FORM`]; none in notes of before there was more than one way.
+    #[serde(default)]
+    form: u32,
     /// The pinned model that it was made from.
     source_sha256: String,
     /// Its own hash.
@@ -115,10 +119,10 @@ fn make(
     };
     runtime.save(name, &model.read()?, graph, unfinished)?;
     let (mut bytes, _) = Image::read(unfinished).map_err(failed(unfinished))?;
-    if shapes::take_out(&mut bytes).is_some() {
-        std::fs::write(unfinished, &bytes[..]).map_err(failed(unfinished))?;
-    }
+    make_lean(&mut bytes);
+    std::fs::write(unfinished, &bytes[..]).map_err(failed(unfinished))?;
     let note = Note {
+        form: lean::FORM,
         source_sha256: model.sha256.to_string(),
         sha256: Sha256::of(&bytes).to_string(),
         runtime: runtime.build().to_owned(),
@@ -144,6 +148,9 @@ fn read_prepared(model: &Pinned) -> Result<Option<(Image, String)>, String> {
     let note: Note = toml::from_str(&note).map_err(|e| format!("its note is no note: {e}"))?;
     if note.source_sha256 != model.sha256.to_string() {
         return Err("it was made from another model".into());
+    }
+    if note.form != lean::FORM {
+        return Err("it was made by another version of Viva".into());
     }
     // A store that was built elsewhere can't be mended here, so nothing is said of it.
     if note.processor.is_some_and(|made_on| made_on != processor()) {

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::worker::Worker;
 use super::{EmbeddedError, NAME};
 use crate::models::{self, ManifestError, Pinned};
-use crate::onnx::{PendingRuntime, take_out_shapes};
+use crate::onnx::{PendingRuntime, make_lean};
 use crate::speech::{Stt, SttError, SttUtterance, Transcript, UtteranceBuffer};
 
 mod decode;
@@ -75,8 +75,7 @@ impl Moonshine {
             // The sessions use the weights where they lie here, on this thread's stack frame.
             let (mut encoder, mut decoder) = (files.encoder.read()?, files.decoder.read()?);
             for model in [&mut encoder, &mut decoder] {
-                // A model whose shapes can't be taken out loads as well, and later.
-                let _ = take_out_shapes(model);
+                make_lean(model);
             }
             let mut network = Network::load(runtime.wait()?, &encoder, &decoder)?;
             network.warm_up()?;
