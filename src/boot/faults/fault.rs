@@ -95,6 +95,8 @@ pub(super) enum Expected {
     Degraded(&'static str),
     /// The end, whose cause has this in it.
     Ends(&'static str),
+    /// Ready, or the end where that took too long, whose cause has this in it.
+    ReadyOrEnds(&'static str),
     /// Ready, with this component degraded where the damage shows, or the end, whose cause has this in it.
     DegradedOrEnds(&'static str, &'static str),
     /// Ready, or stopped before that.
@@ -178,6 +180,8 @@ impl Fault {
     pub(super) fn expected(self) -> Expected {
         match self {
             Self::None | Self::ProvidersDown | Self::ProvidersSilent => Expected::Ready,
+            // A speech engine that has to wait for its file may not be there in time: it takes half of it without.
+            Self::ModelSlow(Part::Stt | Part::Tts, _) => Expected::ReadyOrEnds("still not done"),
             Self::PreparedDamaged | Self::ModelSlow(..) | Self::PlanSlow(_) => Expected::Ready,
             Self::ModelCorrupt(part) | Self::ModelTruncated(part) | Self::ModelOther(part) => {
                 part.without("sha256")

@@ -173,6 +173,7 @@ fn judge(fault: Fault, started: &Started, limit: Duration) -> Option<String> {
     let as_expected = match fault.expected() {
         Expected::Ready => is_ready && degraded(health).is_empty(),
         Expected::Degraded(name) => is_ready && degraded(health) == [name],
+        Expected::ReadyOrEnds(word) => (is_ready && degraded(health).is_empty()) || names(word),
         Expected::Ends(word) => names(word),
         Expected::DegradedOrEnds(name, word) => {
             is_ready && degraded(health).iter().all(|d| *d == name) || names(word)
