@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 use ort::value::TensorRef;
 use tempfile::TempDir;
-use viva::models::{self, ModelError, Pinned, Sha256};
-use viva::onnx::{Graph, ModelBytes, Preparation, PrepareError, prepare};
+use viva::models::{self, Image, ModelError, Pinned, Sha256};
+use viva::onnx::{Graph, ModelBytes, Preparation, PrepareError, ReadModel, make_lean, prepare};
 
 const NAME: &str = "silero-vad";
 
@@ -52,7 +52,7 @@ impl Fixture {
     }
 
     fn read(&self) -> Result<ModelBytes, ModelError> {
-        ModelBytes::read(&self.model)?.fitting(&support::runtime(), &self.model)
+        ReadModel::read(&self.model)?.fitting(&support::runtime())
     }
 
     /// The probability and the state that come of a made-up sound.
@@ -108,11 +108,35 @@ fn one_that_is_prepared_says_what_the_pinned_model_says() {
     let fixture = Fixture::new();
     let pinned = fixture.judged();
     fixture.prepare().unwrap();
+    fixture.assert_usable(true);
     let prepared = fixture.judged();
     assert_eq!(pinned.len(), 257);
     for (pinned, prepared) in pinned.iter().zip(&prepared) {
         assert!((pinned - prepared).abs() < 1e-5, "{pinned} {prepared}");
     }
+}
+
+#[test]
+fn the_layout_of_moonshine_s_networks_is_known() {
+    for file in [models::MOONSHINE_ENCODER, models::MOONSHINE_DECODER] {
+        let pinned = Pinned::of_manifest(&support::models_directory(), file).unwrap();
+        let lean = make_lean(&mut pinned.read().unwrap());
+        assert!(
+            lean.shapes > Some(1_000) && lean.names > Some(1_000),
+            "{file}: {lean:?}"
+        );
+    }
+}
+
+#[test]
+fn one_that_is_prepared_is_lean_already() {
+    let fixture = Fixture::new();
+    fixture.prepare().unwrap();
+    let (mut image, _) = Image::read(&fixture.prepared).unwrap();
+    let lean = make_lean(&mut image);
+    // Nothing has a shape any more; names are given anew, as often as one likes.
+    assert_eq!(lean.shapes, Some(0));
+    assert!(lean.names > Some(10), "{lean:?}");
 }
 
 #[test]

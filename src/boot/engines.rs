@@ -22,7 +22,8 @@ use crate::voice::turn_model::{JUDGE_LIMIT, TurnModel, prepare_model};
 use crate::voice::vad::{VadEngine, VadError};
 
 /// A model that is not there by then will not be; the fallbacks are taken. It takes half a second, and many times that
-/// on a machine that is busy with something else.
+/// on a machine that is busy with something else. ONNX Runtime has the same limit, and the models wait for it within
+/// theirs.
 const MODEL_LIMIT: Duration = Duration::from_secs(30);
 
 /// What an engine of this machine is given at least, whatever a provider's time-out: with four rooms on two cores a
@@ -116,7 +117,8 @@ pub(super) async fn load(
     note_failure(health, "stt", stt.as_ref().err());
     note_failure(health, "tts", tts.as_ref().err());
     let (stt, tts, llm) = (stt?, tts?, llm?);
-    let has_fallback = embedded.has_speech();
+    let is_remote = stt.provider.is_some() || tts.provider.is_some();
+    let has_fallback = is_remote && embedded.has_speech();
     let (stts, stt_standby): Chain<dyn Stt> =
         chain(&stt, has_fallback, |standby| Arc::new(standby));
     let (ttss, tts_standby): Chain<dyn Tts> =
@@ -207,7 +209,10 @@ async fn load_runtime(config: &Config, timeline: &Timeline, promise: RuntimeProm
     let loaded = timeline
         .blocking("onnxruntime", MODEL_LIMIT, move || Runtime::load(&path))
         .await;
-    promise.keep(loaded.map_err(|e| e.to_string()));
+    promise.keep(loaded.map_err(|e| match e {
+        StageError::Failed(e) => e.to_string(),
+        late => format!("ONNX Runtime: {late}"),
+    }));
 }
 
 async fn load_vad(

@@ -11,7 +11,7 @@ use memmap2::{Advice, MmapMut};
 use super::Sha256;
 use super::digest::{Hasher, READ_BYTES};
 
-/// What can be put behind the bytes once they are read: some ten thousand names.
+/// What can be put behind the bytes once they are read: twenty thousand short names.
 const ROOM_BYTES: usize = 256 << 10;
 /// No model here is nearly as large; whatever is has no end.
 const BYTES_MAX: usize = 1 << 30;
@@ -47,6 +47,9 @@ impl Image {
         let mut length = 0;
         let mut hasher = Hasher::default();
         loop {
+            if length > most {
+                return Err(too_large());
+            }
             if length == memory.len() {
                 memory = grown(&memory, most)?;
             }
@@ -70,7 +73,7 @@ impl Image {
         Self::read_from(bytes, bytes.len(), BYTES_MAX).map(|(image, _)| image)
     }
 
-    /// Puts `bytes` behind the others, where there is room for them: some hundred thousand.
+    /// Puts `bytes` behind the others, where there is room for them: 256 KiB at most.
     #[must_use]
     pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
         let room = self
@@ -86,16 +89,15 @@ impl Image {
 
 fn memory(bytes: usize) -> io::Result<MmapMut> {
     let memory = MmapMut::map_anon(bytes)?;
-    // A wish: a kernel that has no huge pages gives small ones.
+    // A wish: a kernel that has no huge pages gives small ones, and one whose memory is in pieces may first tidy up.
     let _ = memory.advise(Advice::HugePage);
     Ok(memory)
 }
 
+/// Twice as much memory, and a little more than `most` bytes at the most, so that it shows when there are more.
 fn grown(full: &MmapMut, most: usize) -> io::Result<MmapMut> {
-    if full.len() > most {
-        return Err(too_large());
-    }
-    let mut larger = memory((full.len() * 2).max(GROWTH_MIN_BYTES))?;
+    let doubled = (full.len() * 2).max(GROWTH_MIN_BYTES);
+    let mut larger = memory(doubled.min(most + ROOM_BYTES))?;
     larger[..full.len()].copy_from_slice(full);
     Ok(larger)
 }
@@ -167,9 +169,17 @@ mod tests {
     fn what_has_no_end_is_refused() {
         let most = 4 * GROWTH_MIN_BYTES;
         for expected in [0, 10, most, most + 1] {
-            let error = Image::read_from(io::repeat(7), expected, most).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-            assert_eq!(error.to_string(), "it is larger than 1024 MiB");
+            for bytes in [most as u64 + 1, u64::MAX] {
+                let error =
+                    Image::read_from(io::repeat(7).take(bytes), expected, most).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+                assert_eq!(error.to_string(), "it is larger than 1024 MiB");
+            }
+        }
+        for expected in [0, 10, most] {
+            let (image, _) =
+                Image::read_from(io::repeat(7).take(most as u64), expected, most).unwrap();
+            assert_eq!(image.len(), most);
         }
     }
 

@@ -16,11 +16,11 @@ use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{InMemorySession, Session};
 
-pub(crate) use lean::make_lean;
 pub(crate) use prepared::files_of as prepared_files;
 
+pub use lean::{Lean, make_lean};
 pub use pending::{PendingRuntime, RuntimePromise};
-pub use prepared::{ModelBytes, Network, Preparation, PrepareError, prepare};
+pub use prepared::{ModelBytes, Network, Preparation, PrepareError, ReadModel, prepare};
 
 /// What the process has loaded: a second library beside the first would not work.
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);

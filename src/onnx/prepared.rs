@@ -186,61 +186,72 @@ fn vector_instructions(cpuinfo: &str) -> String {
     names.join(" ")
 }
 
-/// A model's bytes, which a session of the prepared form goes on using.
+/// What was read of a model before there was a runtime.
 #[derive(Debug)]
-pub struct ModelBytes {
+pub struct ReadModel<'p> {
+    model: &'p Pinned,
     bytes: Image,
-    /// The runtime that made the prepared form, where that is what they are.
+    /// The runtime that made the prepared form, where that is what was read.
     made_by: Option<String>,
 }
 
-impl ModelBytes {
-    /// The prepared form where it fits the model, else the pinned model. Needs no runtime, and may be done while one is
-    /// loaded.
+impl<'p> ReadModel<'p> {
+    /// Reads the prepared form where it fits the model, else the pinned model. Needs no runtime, and may be done while one
+    /// is loaded.
     ///
     /// # Errors
     /// The pinned model is needed and can't be read, or is another.
-    pub fn read(model: &Pinned) -> Result<Self, ModelError> {
+    pub fn read(model: &'p Pinned) -> Result<Self, ModelError> {
         let prepared = read_prepared(model).unwrap_or_else(|reason| {
             not_used(model, &reason);
             None
         });
-        match prepared {
-            Some((bytes, made_by)) => Ok(Self {
-                bytes,
-                made_by: Some(made_by),
-            }),
-            None => Self::read_pinned(model),
-        }
-    }
-
-    fn read_pinned(model: &Pinned) -> Result<Self, ModelError> {
+        let (bytes, made_by) = match prepared {
+            Some((bytes, made_by)) => (bytes, Some(made_by)),
+            None => (model.read()?, None),
+        };
         Ok(Self {
-            bytes: model.read()?,
-            made_by: None,
+            model,
+            bytes,
+            made_by,
         })
     }
 
-    /// These of `model`, unless they are a form that another runtime made: the pinned model then.
+    /// What `runtime` can make a session of: what was read, unless another runtime made it; the pinned model then.
     ///
     /// # Errors
     /// The pinned model is needed and can't be read, or is another.
-    pub fn fitting(self, runtime: &Runtime, model: &Pinned) -> Result<Self, ModelError> {
-        if self
-            .made_by
-            .as_deref()
-            .is_none_or(|by| by == runtime.build())
-        {
-            return Ok(self);
+    pub fn fitting(self, runtime: &Runtime) -> Result<ModelBytes, ModelError> {
+        let Self {
+            model,
+            bytes,
+            made_by,
+        } = self;
+        let is_prepared = made_by.is_some();
+        if made_by.is_none_or(|made_by| made_by == runtime.build()) {
+            return Ok(ModelBytes { bytes, is_prepared });
         }
         not_used(model, "it was made by another ONNX Runtime");
-        Self::read_pinned(model)
+        drop(bytes);
+        Ok(ModelBytes {
+            bytes: model.read()?,
+            is_prepared: false,
+        })
     }
+}
 
+/// A model's bytes, which a session of the prepared form goes on using.
+#[derive(Debug)]
+pub struct ModelBytes {
+    bytes: Image,
+    is_prepared: bool,
+}
+
+impl ModelBytes {
     /// Whether they are the prepared form.
     #[must_use]
     pub fn is_prepared(&self) -> bool {
-        self.made_by.is_some()
+        self.is_prepared
     }
 
     /// A session of it. The bytes of a pinned model are copied and let go.
@@ -253,7 +264,7 @@ impl ModelBytes {
         name: &'static str,
         graph: Graph,
     ) -> Result<Network<'_>, OnnxError> {
-        if !self.is_prepared() {
+        if !self.is_prepared {
             let session = runtime.session(name, &self.bytes, graph);
             self.bytes = Image::default();
             return session.map(Network::Copied);

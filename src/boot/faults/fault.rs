@@ -181,7 +181,8 @@ impl Fault {
         match self {
             Self::None | Self::ProvidersDown | Self::ProvidersSilent => Expected::Ready,
             // A speech engine that has to wait for its file may not be there in time: it takes half of it without.
-            Self::ModelSlow(Part::Stt | Part::Tts, _) => Expected::ReadyOrEnds("still not done"),
+            Self::ModelSlow(Part::Stt, _) => Expected::ReadyOrEnds("speech: still not done"),
+            Self::ModelSlow(Part::Tts, _) => Expected::ReadyOrEnds("speaks: still not done"),
             Self::PreparedDamaged | Self::ModelSlow(..) | Self::PlanSlow(_) => Expected::Ready,
             Self::ModelCorrupt(part) | Self::ModelTruncated(part) | Self::ModelOther(part) => {
                 part.without("sha256")

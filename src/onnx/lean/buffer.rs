@@ -1,4 +1,6 @@
-//! Reads a model in the ORT format where its offsets lead, all of them checked.
+//! Reads a model in the ORT format.
+
+use std::collections::HashSet;
 
 use super::field;
 
@@ -75,13 +77,29 @@ impl<'b> Buffer<'b> {
         self.0.get(start..start.checked_add(length)?)
     }
 
-    /// The model's graph; `None` where this is no model.
-    pub(super) fn graph(&self) -> Option<usize> {
+    /// The model's graph and then those within it, the branches of an `If` for example, each once; `None` where this is
+    /// no model, or one of nodes with lists of graphs, which none here has.
+    pub(super) fn graphs(&self) -> Option<Vec<usize>> {
         if self.0.get(4..8)? != IDENTIFIER {
             return None;
         }
         let session = self.follow(0)?;
         let model = self.child(session, field::SESSION_MODEL)?;
-        self.child(model, field::MODEL_GRAPH)
+        let mut graphs = vec![self.child(model, field::MODEL_GRAPH)?];
+        let mut seen = HashSet::from([graphs[0]]);
+        let mut next = 0;
+        while let Some(graph) = graphs.get(next) {
+            for node in self.vector(*graph, field::GRAPH_NODES)? {
+                for attribute in self.vector(node, field::NODE_ATTRIBUTES)? {
+                    if !self.offsets(attribute, field::ATTRIBUTE_GRAPHS)?.is_empty() {
+                        return None;
+                    }
+                    let within = self.child(attribute, field::ATTRIBUTE_GRAPH);
+                    graphs.extend(within.filter(|within| seen.insert(*within)));
+                }
+            }
+            next += 1;
+        }
+        Some(graphs)
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! The format is a FlatBuffer (`onnxruntime/core/flatbuffers/schema/ort.fbs`). A table begins with the distance to its
 //! vtable, which tells where each field lies, 0 for one that is absent; strings and vectors are where an offset leads,
-//! which is never back. So nothing has to be moved: a table gets another vtable and an offset leads to another string,
-//! appended at the end.
+//! which is always further on. So nothing has to be moved: a table gets another vtable and an offset leads to another
+//! string, appended at the end.
 
 mod buffer;
 mod names;
@@ -14,11 +14,8 @@ mod tests;
 
 use crate::models::Image;
 
-/// Which form comes out of this; to be counted up with each change that makes models load faster.
+/// Which form comes out of this; to be counted up with each change of what comes out.
 pub(super) const FORM: u32 = 2;
-
-/// A branch within a branch within a loop is three.
-const DEPTH_MAX: u8 = 8;
 
 /// The fields of the schema's tables that are used here, by their number.
 mod field {
@@ -46,9 +43,33 @@ mod field {
     pub(super) const TENSOR_TYPE_SHAPE: usize = 1;
 }
 
-/// Makes `model` load faster, where it is laid out as the schema has it; what is not stays as it is, loads as well, and
-/// later. What it computes and what its inputs and outputs are called stays the same.
-pub(crate) fn make_lean(model: &mut Image) {
-    let _ = shapes::take_out(model);
-    let _ = names::shorten(model);
+/// What was done to a model; nothing where it is not laid out as we know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lean {
+    /// Values that lost their shapes.
+    pub shapes: Option<usize>,
+    /// Names that were made short.
+    pub names: Option<usize>,
+}
+
+/// Makes a model in the ORT format load faster, where it is laid out as the schema has it; what is not stays as it is,
+/// loads as well, and later. What it computes and what its inputs and outputs are called stays the same.
+pub fn make_lean(model: &mut Image) -> Lean {
+    let lean = Lean {
+        shapes: shapes::take_out(model),
+        names: names::shorten(model),
+    };
+    if lean.shapes.is_none() || lean.names.is_none() {
+        tracing::debug!("a model loads slower than it could, its layout is not known: {lean:?}");
+    }
+    lean
+}
+
+/// Writes numbers over others, all of which are within the model.
+fn patch(model: &mut Image, patches: Vec<(usize, u32)>) {
+    for (place, number) in patches {
+        if let Some(old) = model.get_mut(place..place + 4) {
+            old.copy_from_slice(&number.to_le_bytes());
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::buffer::{Buffer, IDENTIFIER};
 use super::*;
+use proptest::prelude::*;
 
 enum Value {
     Text(&'static str),
@@ -199,12 +200,94 @@ fn told(buffer: &Buffer<'_>, graph: usize) -> Vec<String> {
     lines
 }
 
+fn is_unchanged(model: &Image, lean: Lean, as_it_was: &[u8]) -> bool {
+    lean.shapes.is_some() || lean.names.is_some() || model[..] == *as_it_was
+}
+
+#[test]
+fn what_is_no_model_in_this_format_stays_as_it_is() {
+    for bytes in [
+        &b""[..],
+        b"ORTM",
+        b"\x08\0\0\0ORTM",
+        b"\xff\xff\xff\xffORTM\0\0\0\0",
+    ] {
+        let mut model = Image::of(bytes).unwrap();
+        let lean = make_lean(&mut model);
+        assert_eq!((lean.shapes, lean.names), (None, None));
+        assert_eq!(model[..], *bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_damaged_model_makes_nothing_panic(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        length in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let mut bytes = nested().to_vec();
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if is_cut {
+            bytes.truncate(length.index(bytes.len()));
+        }
+        let mut model = Image::of(&bytes).unwrap();
+        let lean = make_lean(&mut model);
+        prop_assert!(is_unchanged(&model, lean, &bytes));
+    }
+}
+
+#[test]
+fn new_names_lie_where_they_may_whatever_the_length_before() {
+    for odd in 0..4 {
+        let mut model = nested();
+        assert!(model.append(&vec![0; odd]));
+        let length = model.len();
+        make_lean(&mut model);
+        let buffer = Buffer(&model);
+        let graph = buffer.graphs().unwrap()[0];
+        for node in buffer.vector(graph, field::GRAPH_NODES).unwrap() {
+            let outputs = buffer.vector(node, field::NODE_OUTPUTS).unwrap();
+            for at in outputs.into_iter().filter(|at| *at > length) {
+                let end = at + 4 + buffer.u32(at).unwrap();
+                assert_eq!((at % 4, model[end]), (0, 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_finds_no_room_stays_as_it_is() {
+    let mut model = nested();
+    while model.append(&[0; 4]) {}
+    let as_it_was = model.to_vec();
+    let lean = make_lean(&mut model);
+    assert_eq!((lean.shapes, lean.names), (None, None));
+    assert_eq!(model[..], as_it_was[..]);
+}
+
+#[test]
+fn a_model_whose_nodes_have_lists_of_graphs_stays_as_it_is() {
+    let attribute = Table(vec![(field::ATTRIBUTE_GRAPHS, List(vec![Table(vec![])]))]);
+    let mut node = node("/switch", &[], &["/sum"]);
+    node.push((field::NODE_ATTRIBUTES, List(vec![attribute])));
+    let mut model = model(Table(vec![(field::GRAPH_NODES, List(vec![Table(node)]))]));
+    let as_it_was = model.to_vec();
+    make_lean(&mut model);
+    assert_eq!(model[..], as_it_was[..]);
+}
+
 #[test]
 fn values_lose_their_shapes_and_long_names_and_stay_connected_as_they_were() {
     let mut model = nested();
     make_lean(&mut model);
     let buffer = Buffer(&model);
-    let told = told(&buffer, buffer.graph().unwrap());
+    let told = told(&buffer, buffer.graphs().unwrap()[0]);
     // #0 is the name of an input and can't be given again.
     let lean = [
         "weight #1",
@@ -228,9 +311,9 @@ fn values_lose_their_shapes_and_long_names_and_stay_connected_as_they_were() {
 fn what_is_lean_already_stays_lean() {
     let mut model = nested();
     make_lean(&mut model);
-    let once = told(&Buffer(&model), Buffer(&model).graph().unwrap());
+    let once = told(&Buffer(&model), Buffer(&model).graphs().unwrap()[0]);
     make_lean(&mut model);
-    let twice = told(&Buffer(&model), Buffer(&model).graph().unwrap());
+    let twice = told(&Buffer(&model), Buffer(&model).graphs().unwrap()[0]);
     assert_eq!(once, twice);
 }
 
@@ -242,6 +325,6 @@ fn a_model_with_sparse_weights_keeps_its_names() {
     ]));
     make_lean(&mut model);
     let buffer = Buffer(&model);
-    let told = told(&buffer, buffer.graph().unwrap());
+    let told = told(&buffer, buffer.graphs().unwrap()[0]);
     assert_eq!(told[0], "plain /sum");
 }

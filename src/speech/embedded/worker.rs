@@ -72,7 +72,7 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
     ) -> Result<Self, EmbeddedError> {
         let body: Arc<Body<I, O>> = Arc::new(body);
         let (thread, is_ready) = Thread::start(name, body.clone())?;
-        // Bounded by what loading takes: a thread that ends or panics drops its senders.
+        // Bounded by what loading takes and waits for: a thread that ends or panics drops its senders.
         is_ready.recv().map_err(|_| EmbeddedError::Thread {
             name,
             reason: "it panicked while loading".into(),

@@ -10,7 +10,7 @@ use ort::value::TensorRef;
 use crate::models::Pinned;
 use crate::onnx::{
     Graph, ModelBytes, Network as Session, OnnxError, PendingRuntime, Preparation, PrepareError,
-    Runtime, prepare,
+    ReadModel, Runtime, prepare,
 };
 use crate::speech::embedded::EmbeddedError;
 use crate::speech::embedded::worker::Worker;
@@ -63,9 +63,9 @@ impl TurnModel {
     ) -> Result<Self, EmbeddedError> {
         let (runtime, model) = (runtime.into(), model.clone());
         let worker = Worker::start(NAME, move |jobs| {
-            let bytes = ModelBytes::read(&model)?;
+            let read = ReadModel::read(&model)?;
             let runtime = runtime.wait()?;
-            let mut bytes = bytes.fitting(runtime, &model)?;
+            let mut bytes = read.fitting(runtime)?;
             let mut network = Network::load(runtime, &mut bytes)?;
             // The first run allocates what later ones reuse; its answer to no features at all is of no interest.
             network.run()?;

@@ -72,10 +72,11 @@ impl<'m> Network<'m> {
         })
     }
 
-    /// The first run allocates what later ones reuse. Two tokens are one run of each of the decoder's branches.
+    /// The first run allocates what later ones reuse. Two tokens, whichever they are, are one run of each of the decoder's
+    /// branches.
     pub(super) fn warm_up(&mut self) -> Result<(), OnnxError> {
         let (sound, mask) = ([0.0; SAMPLES_MIN], [1; SAMPLES_MIN]);
-        self.decode(&sound, &mask, 2, &|| false)
+        self.decode(&sound, &mask, 2, None, &|| false)
             .map(drop)
             .map_err(OnnxError::run(NAME))
     }
@@ -90,7 +91,7 @@ impl<'m> Network<'m> {
         sound.resize(sound.len().max(SAMPLES_MIN), 0.0);
         let mask = vec![1_i64; sound.len()];
         let tokens_max = tokens_max(sound.len());
-        self.decode(&sound, &mask, tokens_max, is_cancelled)
+        self.decode(&sound, &mask, tokens_max, Some(END), is_cancelled)
             .map_err(OnnxError::run(NAME))
     }
 
@@ -99,6 +100,7 @@ impl<'m> Network<'m> {
         sound: &[f32],
         mask: &[i64],
         tokens_max: usize,
+        end: Option<usize>,
         is_cancelled: &dyn Fn() -> bool,
     ) -> ort::Result<Vec<usize>> {
         let shape = [1, sound.len()];
@@ -133,7 +135,7 @@ impl<'m> Network<'m> {
             );
             let mut outputs = self.decoder.run(inputs)?;
             let token = likeliest(outputs["logits"].try_extract_tensor::<f32>()?.1);
-            if token == END {
+            if Some(token) == end {
                 break;
             }
             tokens.push(token);

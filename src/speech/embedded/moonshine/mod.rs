@@ -75,6 +75,7 @@ impl Moonshine {
             // The sessions use the weights where they lie here, on this thread's stack frame.
             let (mut encoder, mut decoder) = (files.encoder.read()?, files.decoder.read()?);
             for model in [&mut encoder, &mut decoder] {
+                // What came of it is no matter: it loads either way.
                 make_lean(model);
             }
             let mut network = Network::load(runtime.wait()?, &encoder, &decoder)?;

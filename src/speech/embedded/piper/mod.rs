@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::worker::Worker;
 use super::{EmbeddedError, NAME};
 use crate::models::{self, ManifestError, Pinned};
-use crate::onnx::{ModelBytes, PendingRuntime, Preparation, PrepareError, Runtime};
+use crate::onnx::{PendingRuntime, Preparation, PrepareError, ReadModel, Runtime};
 use crate::speech::{SpeechSender, SpeechStream, Tts, TtsError};
 
 mod espeak;
@@ -132,7 +132,7 @@ impl Piper {
         let (runtime, files, own) = (runtime.into(), files.clone(), settings.clone());
         let trial = Mutex::new(Some(trial));
         let worker = Worker::start("piper", move |jobs| {
-            let bytes = ModelBytes::read(&files.voice)?;
+            let read = ReadModel::read(&files.voice)?;
             // It is long over by now, and without it the voice need not be loaded.
             let trial = trial.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(trial) = trial {
@@ -140,7 +140,7 @@ impl Piper {
                 tried.map_err(|_| thread_error("it panicked".into()))??;
             }
             let runtime = runtime.wait()?;
-            let mut bytes = bytes.fitting(runtime, &files.voice)?;
+            let mut bytes = read.fitting(runtime)?;
             let mut voice = Voice::load(runtime, &mut bytes, &own, style.kept_human())?;
             voice.warm_up()?;
             jobs.serve(|ids: Vec<i64>, _| voice.speak(&ids).map_err(|e| e.to_string()));
