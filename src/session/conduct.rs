@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::live::{Faculties, Parting, Session, Stops};
 use super::pulse::{Doing, Pulse};
@@ -243,7 +244,7 @@ impl Conductor {
         id: InterviewId,
         mut session: Session<Journal>,
         place: (JoinedRoom, Playout),
-        stops: Stops,
+        mut stops: Stops,
         leaving: impl AsyncFnOnce(&Outcome),
     ) -> Result<Outcome, SessionError> {
         let (mut room, mut mouth) = place;
@@ -295,7 +296,13 @@ impl Conductor {
                     }
                     "somebody else took our place in it, and the lease is ours".to_owned()
                 }
-                Ok(Parting::Lost { cause } | Parting::StoodStill { cause }) => cause,
+                Ok(Parting::Lost { cause }) => cause,
+                Ok(Parting::StoodStill { cause }) => {
+                    // LiveKit has ended the job or is about to, since nobody was there. Whether anybody waits in the room,
+                    // and whose the interview is, decides.
+                    stops.dismissed = CancellationToken::new();
+                    cause
+                }
                 Err(error) => {
                     session.note(Doing::Leaves);
                     left.leave().await;

@@ -294,6 +294,10 @@ impl<L: Ledger> Session<L> {
                 }
                 () = stops.superseded.cancelled() => return Ok(Parting::Replaced),
                 () = stops.dismissed.cancelled(), if !dismissed => {
+                    // LiveKit ends the job of a process that stands still, which may wake to that first.
+                    if let Some(cause) = self.stood_still() {
+                        return Ok(Parting::StoodStill { cause });
+                    }
                     dismissed = true;
                     self.input(Input::Fault { what: "LiveKit ended the job".into() }).await?;
                 }
