@@ -243,67 +243,92 @@ impl<L: Ledger> Session<L> {
         self.rounded = Instant::now();
         loop {
             self.comes_round();
-            if let Some(cause) = self.stood_still() {
-                return Ok(Parting::StoodStill { cause });
-            }
             if let Some(reason) = self.state.ended() {
                 return Ok(Parting::Ended(reason.clone()));
             }
             self.announce_state();
             let due = self.due();
             self.pulse.note(Doing::Waits);
-            tokio::select! {
-                news = venue.news() => {
+            let woken = tokio::select! {
+                news = venue.news() => Woken::News(news),
+                Some(event) = self.hearing.recv() => Woken::Heard(event),
+                utterance = self.transcriber.next() => Woken::Understood(utterance),
+                Some(event) = speaking.recv() => Woken::Spoke(event),
+                (turn, reply) = mind_reply(&mut self.mind) => Woken::Thought(turn, reply),
+                _ = round.tick() => Woken::Round,
+                () = tokio::time::sleep_until(due) => Woken::Due,
+                () = stops.hand_over.cancelled() => Woken::HandOver,
+                () = stops.superseded.cancelled() => Woken::Superseded,
+                () = stops.dismissed.cancelled(), if !dismissed => Woken::Dismissed,
+            };
+            // Before anything is done about it: what comes first after a pause may be that LiveKit ended the job because
+            // nobody was there.
+            if let Some(cause) = self.stood_still() {
+                return Ok(Parting::StoodStill { cause });
+            }
+            match woken {
+                Woken::News(news) => {
                     self.pulse.note(Doing::TakesNews);
                     if let Some(parting) = self.room_news(news, venue).await? {
                         return Ok(parting);
                     }
                 }
-                Some(event) = self.hearing.recv() => {
+                Woken::Heard(event) => {
                     self.pulse.note(Doing::Hears);
                     self.listened(event);
                 }
-                utterance = self.transcriber.next() => {
+                Woken::Understood(utterance) => {
                     self.pulse.note(Doing::Understands);
                     self.understood(utterance).await?;
                 }
-                Some(event) = speaking.recv() => {
+                Woken::Spoke(event) => {
                     self.pulse.note(Doing::Speaks);
                     self.spoken(event).await?;
                 }
-                (turn, reply) = mind_reply(&mut self.mind) => {
+                Woken::Thought(turn, reply) => {
                     self.pulse.note(Doing::Thinks);
                     self.mind_replied(turn, reply).await?;
                 }
-                _ = round.tick() => {
+                Woken::Round => {
                     if let Some(cause) = self.speaker_stands_still() {
                         return Ok(Parting::Lost { cause });
                     }
                 }
-                () = tokio::time::sleep_until(due) => {
+                Woken::Due => {
                     self.pulse.note(Doing::Ticks);
                     if let Some(cause) = self.is_beyond_mending() {
                         return Ok(Parting::Lost { cause });
                     }
                     self.time_went_by().await?;
                 }
-                () = stops.hand_over.cancelled() => {
+                Woken::HandOver => {
                     self.pulse.note(Doing::HandsOver);
                     self.hand_over(speaking).await?;
                     return Ok(Parting::HandedOver);
                 }
-                () = stops.superseded.cancelled() => return Ok(Parting::Replaced),
-                () = stops.dismissed.cancelled(), if !dismissed => {
-                    // LiveKit ends the job of a process that stands still, which may wake to that first.
-                    if let Some(cause) = self.stood_still() {
-                        return Ok(Parting::StoodStill { cause });
-                    }
+                Woken::Superseded => return Ok(Parting::Replaced),
+                Woken::Dismissed => {
                     dismissed = true;
-                    self.input(Input::Fault { what: "LiveKit ended the job".into() }).await?;
+                    let what = "LiveKit ended the job".into();
+                    self.input(Input::Fault { what }).await?;
                 }
             }
         }
     }
+}
+
+/// What a session that waits is woken by.
+enum Woken<N> {
+    News(N),
+    Heard(ListenEvent),
+    Understood(Utterance),
+    Spoke(SpeakerEvent),
+    Thought(u32, Result<MindReply, String>),
+    Round,
+    Due,
+    HandOver,
+    Superseded,
+    Dismissed,
 }
 
 fn millis(duration: Duration) -> u32 {

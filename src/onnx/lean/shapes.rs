@@ -3,7 +3,8 @@
 //! Where shapes are known, ONNX Runtime looks for a freed buffer of the same one for each value, among all that are free:
 //! on Piper's 2,755 nodes that is 0.35 s of the 0.55 s that its session takes to make, and saves no memory, since the
 //! allocator beneath reuses buffers anyway (measured with 1.23.2: the same time and peak for a sentence). Without a shape
-//! it does not look. Inputs have to lose theirs too: the runtime would infer all others from them again.
+//! it does not look. Inputs have to lose theirs too: the runtime would infer all others from them again. It still infers
+//! some, 722 of Piper's 3,095, from what operators do alone.
 
 use std::collections::{HashMap, HashSet};
 
