@@ -7,6 +7,7 @@
     reason = "a test may fail"
 )]
 
+#[path = "support/journal.rs"]
 mod journal_support;
 
 use std::path::Path;
