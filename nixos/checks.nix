@@ -1,5 +1,5 @@
-# What `nix flake check` builds: the package, its lints, its format, the tests that need loopback alone, and the units of
-# the two example machines.
+# What `nix flake check` builds: the package, its lints, its format, the tests that need loopback alone, the alerts, and the
+# units of the example machines.
 {
   lib,
   nixosSystem,
@@ -17,7 +17,11 @@
   litestream,
   livekit,
   llama-cpp,
+  openssl,
   postgresql,
+  prometheus,
+  python3,
+  runCommand,
   rustc,
   rustfmt,
   viva,
@@ -89,12 +93,23 @@ let
         lib.filterAttrs (path: _: lib.hasPrefix "viva/" path) config.environment.etc
       )
     );
+
+  appliances = import ./example/two-appliances.nix;
 in
 {
   package = viva;
 
   module-one-host = unitsOf "one-host" ./example/one-host.nix;
-  module-appliance = unitsOf "appliance" ./example/appliance.nix;
+  module-appliance-a = unitsOf "appliance-a" appliances.viva-a;
+  module-appliance-b = unitsOf "appliance-b" appliances.viva-b;
+
+  alerts = runCommand "viva-alerts" { nativeBuildInputs = [ prometheus.cli ]; } ''
+    promtool check rules ${./monitoring/alerts.yml}
+    cp ${./monitoring/alerts.yml} alerts.yml
+    cp ${./monitoring/alerts_test.yml} alerts_test.yml
+    promtool test rules alerts_test.yml
+    touch "$out"
+  '';
 
   clippy = check "clippy" {
     tools = [ clippy ];
@@ -110,7 +125,10 @@ in
     tools = [
       coturn
       espeak-ng
+      openssl
       postgresql
+      # What `models/fetch` runs on.
+      (python3.withPackages (packages: [ packages.pip ]))
     ];
     env =
       import ./test-env.nix {

@@ -13,6 +13,7 @@
   livekit,
   llama-cpp,
   nftables,
+  openssl,
   pkg-config,
   postgresql,
   rustc,
@@ -47,6 +48,7 @@ mkShell {
     litestream
     livekit
     nftables
+    openssl
     pkg-config
     postgresql
     pythonClient

@@ -1,7 +1,8 @@
 //! The documents are true where a program can tell: every link leads to a file, every name that is linked is in that
 //! file, and the table of limits says what the source says.
 //!
-//! What the alerts and the dashboard ask for is a metric of the program, and each alert is in the operator's table.
+//! What the alerts and the dashboard ask for is a metric of the program, and each alert is in the operator's table. Who copies the
+//! source for a build takes along what it needs, and what is fetched for one comes from its registry.
 //!
 //! The table's rows are `| value | name | file | reason |`. A name is that of a constant, of a setting with its default
 //! or of a line in a unit. Reads text alone and starts nothing.
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "docs/build.rs"]
+mod build;
 #[path = "docs/links.rs"]
 mod links;
 #[path = "docs/quantity.rs"]
@@ -313,4 +316,82 @@ fn every_alert_is_in_the_operators_table() {
         "docs/operations.md does not say what these mean",
         &unexplained,
     );
+}
+
+/// Each file of the source with its path from the root.
+fn texts(directory: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(directory).expect("the source");
+    entries
+        .flat_map(|entry| {
+            let path = entry.expect("an entry of the source").path();
+            if path.is_dir() {
+                return texts(&path);
+            }
+            let text = fs::read_to_string(&path).expect("a file of the source");
+            let path = path.strip_prefix(root()).expect("a path of the root");
+            vec![(path.to_owned(), text)]
+        })
+        .collect()
+}
+
+#[test]
+fn who_copies_the_source_for_a_build_takes_along_what_it_is_compiled_with() {
+    let recipes = ["deploy/Dockerfile", "nixos/package.nix"].map(|name| {
+        let text = fs::read_to_string(root().join(name));
+        (name, text)
+    });
+    let [(_, Ok(dockerfile)), (_, Ok(package))] = recipes else {
+        eprintln!("skipped: this copy of the source is without the recipes");
+        return;
+    };
+    let needed: Vec<PathBuf> = texts(&root().join("src"))
+        .iter()
+        .flat_map(|(path, text)| build::included(path, text))
+        .chain(["Cargo.toml", "Cargo.lock", "src", ".sqlx", "libwebrtc/src"].map(PathBuf::from))
+        .collect();
+    assert!(needed.contains(&PathBuf::from("plans/default.toml")));
+    let lacks = |recipe: &str, taken: &[PathBuf]| {
+        let without = |file: &&PathBuf| !taken.iter().any(|path| file.starts_with(path));
+        let mistake = |file: &PathBuf| format!("{recipe}: {}", file.display());
+        needed
+            .iter()
+            .filter(without)
+            .map(mistake)
+            .collect::<Vec<_>>()
+    };
+    let mut mistakes = lacks("deploy/Dockerfile", &build::copied(&dockerfile));
+    mistakes.extend(lacks("nixos/package.nix", &build::named(&package)));
+    assert_none("these are compiled in, and are not there", &mistakes);
+}
+
+#[test]
+fn what_a_build_fetches_comes_from_its_registry_and_is_pinned_by_its_hash() {
+    let read = |name: &str| fs::read_to_string(root().join(name));
+    let crates = read("Cargo.lock").expect("the lock file");
+    let foreign: Vec<String> = crates
+        .lines()
+        .filter_map(|line| build::value(line, "source"))
+        .filter(|source| *source != "registry+https://github.com/rust-lang/crates.io-index")
+        .map(str::to_owned)
+        .collect();
+    assert_none("not from crates.io", &foreign);
+    let pinned = |text: &str, name| text.lines().filter_map(|l| build::value(l, name)).count();
+    assert!(pinned(&crates, "source") > 100);
+    assert_eq!(pinned(&crates, "source"), pinned(&crates, "checksum"));
+
+    let Ok(packages) = read("web/package-lock.json") else {
+        eprintln!("skipped: this copy of the source is without the page's packages");
+        return;
+    };
+    let foreign: Vec<String> = packages
+        .lines()
+        .filter_map(|line| build::value(line, "resolved"))
+        .filter(|url| !url.starts_with("https://registry.npmjs.org/"))
+        .map(str::to_owned)
+        .collect();
+    assert_none("not from npm's registry", &foreign);
+    let of_packages = packages.matches("\"node_modules/").count();
+    assert!(of_packages > 5);
+    assert_eq!(pinned(&packages, "resolved"), of_packages);
+    assert_eq!(pinned(&packages, "integrity"), of_packages);
 }

@@ -1,10 +1,8 @@
-# One of two appliances that serve the same LiveKit and share a PostgreSQL elsewhere: the second differs in its host name
-# and in where its copy goes. LiveKit gives each interview to the one that has more room.
+# One of several appliances that serve the same LiveKit and share a PostgreSQL elsewhere. They differ in their host names, and by
+# these in where their copies go; LiveKit gives each interview to the one that has more room.
 { config, ... }:
 
 {
-  networking.hostName = "viva-a";
-
   services.viva = {
     enable = true;
     # 100 interviews on eight cores: two processes, a journal each.

@@ -38,6 +38,22 @@ in
         wait_ready(unit)
 
 
+    def hold(interview, answers=3):
+        """Begins an interview and says which unit has it. One before it may still say its goodbye."""
+        for unit in units:
+            appliance.wait_until_succeeds(f"curl --silent http://127.0.0.1:{ports[unit]}/healthz | grep --quiet '\"detail\":\"0 of'", timeout=180)
+        candidate.execute(f"candidate interview-{interview} {answers} >/tmp/{interview}.json 2>/tmp/{interview}.log &")
+        held = "curl --silent http://127.0.0.1:{}/healthz | grep --quiet '\"detail\":\"1 of'"
+        appliance.wait_until_succeeds(" || ".join(held.format(ports[unit]) for unit in units))
+        return next(unit for unit in units if appliance.execute(held.format(ports[unit]))[0] == 0)
+
+
+    def came_to_its_end(interview, answers=3):
+        candidate.wait_until_succeeds(f"test -s /tmp/{interview}.json")
+        out = json.loads(candidate.succeed(f"cat /tmp/{interview}.json"))
+        assert out["error"] is None and out["answered"] == answers, out
+
+
     start_all()
     for unit in units:
         appliance.wait_for_unit(unit)
@@ -45,30 +61,30 @@ in
 
     with subtest("killed in the middle of an interview, it goes on with it"):
         candidate.wait_until_succeeds("curl --silent --fail http://appliance:7880")
-        candidate.execute("candidate interview-killed 3 >/tmp/killed.json 2>&1 &")
-        held = "curl --silent http://127.0.0.1:{}/healthz | grep --quiet '\"detail\":\"1 of'"
-        appliance.wait_until_succeeds(" || ".join(held.format(ports[unit]) for unit in units))
+        hold("killed")
         for unit in units:
             before = process(unit)
             appliance.succeed(f"kill -KILL {before}")
             wait_replaced(unit, before)
-        candidate.wait_until_succeeds("test -s /tmp/killed.json")
-        out = json.loads(candidate.succeed("cat /tmp/killed.json"))
-        assert out["error"] is None and out["answered"] == 3, out
+        came_to_its_end("killed")
 
-    with subtest("stopped, it is replaced by the watchdog"):
-        before = process("viva.service")
+    with subtest("stopped in the middle of an interview, it is replaced by the watchdog and goes on with it"):
+        unit = hold("stopped")
+        before = process(unit)
         appliance.succeed(f"kill -STOP {before}")
-        wait_replaced("viva.service", before)
-        appliance.succeed("journalctl --unit viva.service | grep --quiet 'Watchdog timeout'")
+        wait_replaced(unit, before)
+        appliance.succeed(f"journalctl --unit {unit} | grep --quiet 'Watchdog timeout'")
         appliance.fail("coredumpctl --no-pager list viva")
+        came_to_its_end("stopped")
 
-    with subtest("without memory, it is ended by the kernel and comes back"):
-        before = process("viva.service")
-        appliance.succeed("systemctl set-property --runtime viva.service MemoryMax=16M MemorySwapMax=0")
-        appliance.wait_until_succeeds("journalctl --unit viva.service | grep --quiet 'OOM killer'")
-        appliance.succeed("systemctl set-property --runtime viva.service MemoryMax=2G")
-        wait_replaced("viva.service", before)
+    with subtest("without memory, it is ended by the kernel, comes back and goes on with the interview"):
+        unit = hold("starved")
+        before = process(unit)
+        appliance.succeed(f"systemctl set-property --runtime {unit} MemoryMax=16M MemorySwapMax=0")
+        appliance.wait_until_succeeds(f"journalctl --unit {unit} | grep --quiet 'OOM killer'")
+        appliance.succeed(f"systemctl set-property --runtime {unit} MemoryMax=2G")
+        wait_replaced(unit, before)
+        came_to_its_end("starved")
 
     with subtest("without LiveKit it is ready, and registers when LiveKit is back"):
         appliance.succeed("systemctl stop livekit.service")
@@ -95,11 +111,27 @@ in
         candidate.wait_until_succeeds("candidate interview-uncopied 1")
         appliance.succeed("systemctl start postgresql.service")
         copied("uncopied")
-        candidate.execute("candidate interview-copied 2 >/tmp/copied.json 2>&1 &")
-        appliance.wait_until_succeeds(" || ".join(held.format(ports[unit]) for unit in units))
+        hold("copied", answers=2)
         appliance.succeed("systemctl restart postgresql.service")
-        candidate.wait_until_succeeds("test -s /tmp/copied.json")
+        came_to_its_end("copied", answers=2)
         copied("copied")
+
+    with subtest("a reboot is not held up by an interview, and keeps it"):
+        unit = hold("rebooted")
+        # What the unit has said so far is of earlier ends.
+        said = f"journalctl --unit {unit} --lines=1 --show-cursor --output=cat"
+        cursor = appliance.succeed(f"{said} | sed --quiet 's/^-- cursor: //p'").strip()
+        appliance.shutdown()
+        appliance.start()
+        for each in units:
+            appliance.wait_for_unit(each)
+            wait_ready(each)
+        # It handed over, and was not waited for until it was killed.
+        end = appliance.succeed(f"journalctl --boot=-1 --after-cursor='{cursor}' --unit {unit} --output=cat")
+        assert "Deactivated successfully" in end and "timed out" not in end, end
+        directory = "/var/lib/viva" if unit == "viva.service" else "/var/lib/viva-2"
+        kept = json.loads(appliance.succeed(f"VIVA_STATE_DIRECTORY={directory} viva interviews --json"))
+        assert "rebooted" in [interview["id"] for interview in kept], kept
 
     with subtest("after the machine lost its power, it is ready by itself"):
         appliance.crash()

@@ -64,6 +64,8 @@ in
         appliance.start()
         appliance.wait_for_unit("multi-user.target")
         appliance.copy_from_vm("/var/lib/viva-copy", "copies")
+        # Into a directory that is there it would be copied as a part of it.
+        spare.succeed("rm --recursive /var/lib/viva-copy")
         spare.copy_from_host(str(appliance.out_dir / "copies/viva-copy"), "/var/lib/viva-copy")
         for directory in directories:
             spare.succeed(f"mv /var/lib/{directory} /var/lib/{directory}-before")

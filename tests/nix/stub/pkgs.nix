@@ -139,10 +139,11 @@ let
     "llama-cpp"
     "nftables"
     "nixfmt-tree"
-    "nodejs"
     "onnxruntime"
+    "openssl"
     "pkg-config"
     "postgresql"
+    "prometheus"
     "python3"
     "rustc"
     "rustfmt"
@@ -210,11 +211,19 @@ lib.makeExtensible (
       );
     writeShellScriptBin = name: content: builder name { inherit name content; };
     writeTextFile = builder "text";
+    buildNpmPackage = builder "npm-package";
+    importNpmLock = {
+      __functor = _: builder "npm-dependencies";
+      npmConfigHook = named "npm-config-hook" { };
+    };
     mkShell = arguments: builder "shell" ({ name = "shell"; } // arguments);
     fetchPypi = arguments: builder "wheel" (arguments // { name = "${arguments.pname}-wheel"; });
     rustPlatform = {
       buildRustPackage = builder "rust";
       cargoSetupHook = named "cargo-setup-hook" { };
+    };
+    prometheus = packages.prometheus // {
+      cli = named "prometheus-cli" { };
     };
     python3 = packages.python3 // {
       pkgs =
@@ -222,6 +231,7 @@ lib.makeExtensible (
           "aiofiles"
           "livekit-api"
           "numpy"
+          "pip"
           "protobuf"
           "types-protobuf"
         ] (name: named name { })
