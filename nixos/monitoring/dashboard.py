@@ -27,7 +27,7 @@ def gauge(metric, selector=""):
 # Row, then its panels: title, unit, width, and the queries with their legends.
 ROWS = [
     ("Now", [
-        ("Parts", "short", 6, [(f"min by (component) ({gauge('viva_component_up')})", "{{component}}")], "state"),
+        ("Parts", "short", 6, [(f"min by (component) (2 * {gauge('viva_component_up')} - {gauge('viva_component_degraded')})", "{{component}}")], "state"),
         ("Registered with LiveKit", "short", 3, [(gauge("viva_livekit_registered"), "{{instance}}")], "stat"),
         ("Interviews", "short", 6, [(gauge("viva_interviews", 'state="held"'), "held, {{instance}}"), (gauge("viva_interviews_capacity"), "capacity, {{instance}}")], "timeseries"),
         ("Jobs", "reqps", 6, [(per_second("viva_jobs_total", "answer"), "{{answer}}")], "timeseries"),
@@ -52,12 +52,14 @@ ROWS = [
         ("Late (p99)", "s", 5, [(quantile(0.99, "viva_event_loop_lag_seconds", "instance"), "event loop, {{instance}}"), (quantile(0.99, "viva_audio_tick_lag_seconds", "instance"), "audio clock, {{instance}}")], "timeseries"),
         ("Audio threads in a hurry", "short", 3, [(gauge("viva_audio_threads_hurried"), "{{instance}}")], "timeseries"),
         ("Memory", "bytes", 5, [(gauge("process_resident_memory_bytes", 'job="viva"'), "resident, {{instance}}"), (gauge("viva_cgroup_memory_current_bytes"), "with its children and files, {{instance}}"), (gauge("viva_cgroup_memory_working_bytes"), "of it needed, {{instance}}"), (gauge("viva_cgroup_memory_high_bytes"), "slowed down above, {{instance}}"), (gauge("viva_cgroup_memory_limit_bytes"), "limit, {{instance}}")], "timeseries"),
-        ("Processor", "percentunit", 3, [(per_second("process_cpu_seconds_total", "instance", 'job="viva"'), "{{instance}}")], "timeseries"),
-        ("Log lines lost", "short", 4, [(f"sum by (instance) (increase(viva_log_lines_lost_total{{{join()}}}[$__interval]))", "{{instance}}")], "timeseries"),
-        ("Stages of the start", "s", 4, [(f"max by (stage) ({gauge('viva_boot_stage_seconds')})", "{{stage}}")], "bargauge"),
+        ("Processor", "percentunit", 3, [(per_second("process_cpu_seconds_total", "instance", 'job="viva"'), "{{instance}}"), (gauge("viva_cgroup_processors"), "quota, {{instance}}")], "timeseries"),
+        ("Log lines lost", "short", 2, [(f"sum by (instance) (increase(viva_log_lines_lost_total{{{join()}}}[$__interval]))", "{{instance}}")], "timeseries"),
+        ("Tasks", "short", 3, [(gauge("viva_cgroup_tasks"), "{{instance}}"), (gauge("viva_cgroup_tasks_limit"), "limit, {{instance}}")], "timeseries"),
+        ("Stages of the start", "s", 3, [(f"max by (stage) ({gauge('viva_boot_stage_seconds')})", "{{stage}}")], "bargauge"),
     ]),
 ]
 
+STATES = [{"type": "value", "options": {"0": {"text": "down", "color": "red"}, "1": {"text": "degraded", "color": "orange"}, "2": {"text": "up", "color": "green"}}}]
 UP_OR_DOWN = [{"type": "value", "options": {"0": {"text": "down", "color": "red"}, "1": {"text": "up", "color": "green"}}}]
 
 
@@ -70,7 +72,7 @@ def panel(number, x, y, title, unit, width, queries, kind):
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
         "gridPos": {"x": x, "y": y, "w": width, "h": 8},
         "fieldConfig": {
-            "defaults": {"unit": unit, "min": 0, **({"mappings": UP_OR_DOWN} if is_state or unit == "short" and kind == "stat" else {})},
+            "defaults": {"unit": unit, "min": 0, **({"mappings": STATES} if is_state else {"mappings": UP_OR_DOWN} if unit == "short" and kind == "stat" else {})},
             "overrides": [],
         },
         "options": {"colorMode": "background", "textMode": "value_and_name"} if is_state else {},

@@ -60,8 +60,7 @@ pub fn cgroup_memory() -> Option<Memory> {
 }
 
 fn memory_of(cgroups: &str, root: &Path) -> Option<Memory> {
-    let ours = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Path::new(ours.trim())
+    Path::new(unified(cgroups)?)
         .ancestors()
         .filter_map(|path| memory_in(&root.join(path)))
         .min_by_key(|memory| memory.high_bytes.saturating_sub(memory.working_bytes))
@@ -90,9 +89,123 @@ fn memory_in(directory: &Path) -> Option<Memory> {
     })
 }
 
+/// What the cgroups at and above that of this process leave it, each the tightest of theirs; nothing where there is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Limits {
+    /// Above this its processes are slowed down or ended.
+    pub memory_bytes: Option<u64>,
+    /// Processors' time in the time that passes: 1.5 is one and a half processors.
+    pub processors: Option<f64>,
+    /// Processes and threads.
+    pub tasks: Option<Tasks>,
+}
+
+/// Processes and threads of the cgroup that is the nearest to its limit of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tasks {
+    /// So many there may be.
+    pub limit: u64,
+    /// So many there are.
+    pub current: u64,
+}
+
+/// The limits as the kernel tells them now.
+#[must_use]
+pub fn cgroup_limits() -> Limits {
+    std::fs::read_to_string(Path::new(PROC_SELF).join("cgroup"))
+        .map(|cgroups| limits_of(&cgroups, Path::new(CGROUP_ROOT)))
+        .unwrap_or_default()
+}
+
+/// The path of this process in the hierarchy of cgroup v2, without the leading slash.
+fn unified(cgroups: &str) -> Option<&str> {
+    let path = cgroups
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))?
+        .trim();
+    Some(path)
+}
+
+fn limits_of(cgroups: &str, root: &Path) -> Limits {
+    let Some(ours) = unified(cgroups) else {
+        return Limits::default();
+    };
+    let mut limits = Limits::default();
+    for directory in Path::new(ours).ancestors().map(|path| root.join(path)) {
+        let text = |file: &str| std::fs::read_to_string(directory.join(file)).ok();
+        let number = |file: &str| -> Option<u64> { text(file)?.trim().parse().ok() };
+        let memory = [number("memory.high"), number("memory.max")];
+        limits.memory_bytes = memory
+            .into_iter()
+            .chain([limits.memory_bytes])
+            .flatten()
+            .min();
+        let tasks = number("pids.max")
+            .zip(number("pids.current"))
+            .map(|(limit, current)| Tasks { limit, current });
+        limits.tasks = [tasks, limits.tasks]
+            .into_iter()
+            .flatten()
+            .min_by_key(|tasks| tasks.limit.saturating_sub(tasks.current));
+        let quota = text("cpu.max").as_deref().and_then(parse_cpu_max);
+        limits.processors = [quota, limits.processors]
+            .into_iter()
+            .flatten()
+            .min_by(f64::total_cmp);
+    }
+    limits
+}
+
+/// `cpu.max` of cgroup v2, `QUOTA PERIOD` in microseconds or `max PERIOD`: processors that may be used.
+pub(crate) fn parse_cpu_max(text: &str) -> Option<f64> {
+    let mut words = text.split_whitespace();
+    let quota: f64 = words.next()?.parse().ok()?;
+    let period: f64 = words.next()?.parse().ok()?;
+    (quota > 0.0 && period > 0.0 && quota.is_finite() && period.is_finite()).then(|| quota / period)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_each_limit_the_tightest_above_us_counts_and_max_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let unit = root.path().join("a.slice/b");
+        std::fs::create_dir_all(&unit).unwrap();
+        let limits = || limits_of("1:cpu:/x\n0::/a.slice/b\n", root.path());
+        assert_eq!(limits(), Limits::default());
+        for (file, text) in [
+            ("a.slice/memory.max", "3000\n"),
+            ("a.slice/b/memory.max", "max\n"),
+            ("a.slice/b/memory.high", "5000\n"),
+            ("a.slice/cpu.max", "max 100000\n"),
+            ("a.slice/b/cpu.max", "150000 100000\n"),
+            ("a.slice/pids.max", "2000\n"),
+            ("a.slice/pids.current", "1900\n"),
+            ("a.slice/b/pids.max", "1024\n"),
+            ("a.slice/b/pids.current", "30\n"),
+        ] {
+            std::fs::write(root.path().join(file), text).unwrap();
+        }
+        let tightest = Limits {
+            memory_bytes: Some(3000),
+            processors: Some(1.5),
+            tasks: Some(Tasks {
+                limit: 2000,
+                current: 1900,
+            }),
+        };
+        assert_eq!(limits(), tightest);
+        assert_eq!(limits_of("1:cpu:/x\n", root.path()), Limits::default());
+    }
+
+    #[test]
+    fn a_quota_is_so_many_processors_and_max_is_none() {
+        assert_eq!(parse_cpu_max("150000 100000\n"), Some(1.5));
+        assert_eq!(parse_cpu_max("max 100000\n"), None);
+        assert_eq!(parse_cpu_max("100000 0\n"), None);
+    }
 
     #[test]
     fn this_process_has_memory_time_and_files() {

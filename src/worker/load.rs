@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::health::process::parse_cpu_max;
+
 /// How often the processor is looked at.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -133,14 +135,6 @@ fn parse_proc_stat(text: &str) -> Option<CpuTimes> {
     })
 }
 
-/// `cpu.max` of cgroup v2, `QUOTA PERIOD` in microseconds or `max PERIOD`: cores that may be used.
-fn parse_cpu_max(text: &str) -> Option<f64> {
-    let mut words = text.split_whitespace();
-    let quota: f64 = words.next()?.parse().ok()?;
-    let period: f64 = words.next()?.parse().ok()?;
-    (quota > 0.0 && period > 0.0 && quota.is_finite() && period.is_finite()).then(|| quota / period)
-}
-
 /// `usage_usec` of a cgroup's `cpu.stat`.
 fn parse_cpu_stat(text: &str) -> Option<f64> {
     text.lines()
@@ -184,13 +178,6 @@ mod tests {
             available: 9.0,
         };
         assert_eq!(times.since(times), None);
-    }
-
-    #[test]
-    fn a_quota_is_so_many_cores_and_max_is_none() {
-        assert_eq!(parse_cpu_max("150000 100000\n"), Some(1.5));
-        assert_eq!(parse_cpu_max("max 100000\n"), None);
-        assert_eq!(parse_cpu_max("100000 0\n"), None);
     }
 
     #[test]

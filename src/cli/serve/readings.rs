@@ -8,6 +8,7 @@ use crate::boot::Timeline;
 use crate::health::metrics::{Readings, text};
 use crate::health::{Condition, Health, Need, process};
 use crate::journal::Journal;
+use crate::llm::Llm;
 use crate::provider::breaker::BreakerState;
 use crate::speech::chain::{EngineStatus, SttChain, TtsChain};
 use crate::sync::{KINDS, Phase, Standing, SyncStatus};
@@ -24,6 +25,7 @@ pub(super) struct Sources {
     pub(super) journal: Journal,
     pub(super) stt: Arc<SttChain>,
     pub(super) tts: Arc<TtsChain>,
+    pub(super) llm: Option<Arc<Llm>>,
     /// Where interviews are copied to Postgres.
     pub(super) sync: Option<SyncStatus>,
 }
@@ -61,22 +63,25 @@ impl Sources {
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         readings.labelled("viva_build_info", "The release", [(version, 1.0)]);
         let snapshot = self.health.snapshot();
-        let components = snapshot.components.into_iter().map(|(name, component)| {
-            let need = match component.need {
-                Need::Required => "required",
-                Need::Optional => "optional",
-            };
-            let is_up = match component.condition {
-                Condition::Ok => 1.0,
-                Condition::Degraded(_) | Condition::Starting(_) | Condition::Failed(_) => 0.0,
-            };
-            let labels = vec![("component", name.to_owned()), ("need", need.to_owned())];
-            (labels, is_up)
-        });
+        let of_each = |is_so: fn(&Condition) -> bool| {
+            snapshot.components.iter().map(move |(name, component)| {
+                let need = match component.need {
+                    Need::Required => "required",
+                    Need::Optional => "optional",
+                };
+                let labels = vec![("component", (*name).to_owned()), ("need", need.to_owned())];
+                (labels, f64::from(u8::from(is_so(&component.condition))))
+            })
+        };
         readings.labelled(
             "viva_component_up",
-            "1 where a component does all that it should; degraded and failed ones are 0",
-            components,
+            "1 where a component does what it is for, if only in a lesser way; 0 where it is missing",
+            of_each(|condition| matches!(condition, Condition::Ok | Condition::Degraded(_))),
+        );
+        readings.labelled(
+            "viva_component_degraded",
+            "1 where a component does what it is for in a lesser way",
+            of_each(|condition| matches!(condition, Condition::Degraded(_))),
         );
     }
 
@@ -107,11 +112,20 @@ impl Sources {
             };
             status.into_iter().map(breaker).collect::<Vec<_>>()
         };
-        let breakers = [of("stt", self.stt.status()), of("tts", self.tts.status())].concat();
+        let llm = self.llm.iter().map(|llm| EngineStatus {
+            name: "openai",
+            breaker: llm.state(),
+            last_error: None,
+        });
+        let breakers = [
+            of("stt", self.stt.status()),
+            of("tts", self.tts.status()),
+            of("llm", llm.collect()),
+        ];
         readings.labelled(
             "viva_provider_breaker_open",
-            "1 while a speech engine is set aside after failures",
-            breakers,
+            "1 while a speech engine or the language model is set aside after failures",
+            breakers.concat(),
         );
     }
 
@@ -244,6 +258,26 @@ fn machine(readings: &mut Readings) {
             "viva_cgroup_memory_current_bytes",
             "What that cgroup uses",
             memory.current_bytes as f64,
+        );
+    }
+    let limits = process::cgroup_limits();
+    if let Some(processors) = limits.processors {
+        readings.gauge(
+            "viva_cgroup_processors",
+            "Processors' time that the tightest cgroup around the process may take, 1 is one processor",
+            processors,
+        );
+    }
+    if let Some(tasks) = limits.tasks {
+        readings.gauge(
+            "viva_cgroup_tasks_limit",
+            "Processes and threads that the cgroup around the process may have which is the nearest to its limit",
+            tasks.limit as f64,
+        );
+        readings.gauge(
+            "viva_cgroup_tasks",
+            "Processes and threads that it has",
+            tasks.current as f64,
         );
     }
 }
