@@ -64,8 +64,28 @@ fn a_key_file_of_another_form_is_named_without_its_content() {
     let error = config
         .livekit_key(&Environment::of([]))
         .expect_err("no key");
-    assert!(matches!(error, ConfigError::SecretUnreadable { .. }));
+    assert!(matches!(error, ConfigError::SecretMalformed { .. }));
     assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
+#[test]
+fn what_the_system_does_not_give_may_be_there_the_next_time_and_wrong_settings_stay_wrong() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut config = Config::default();
+    let env = Environment::of([]);
+    config.livekit.key_file = Some(directory.path().join("not-there-yet"));
+    assert!(!config.livekit_key(&env).expect_err("no key").is_lasting());
+    let binary = directory.path().join("binary");
+    std::fs::write(&binary, b"\xff\xfe").expect("a file");
+    config.livekit.key_file = Some(binary);
+    assert!(config.livekit_key(&env).expect_err("no key").is_lasting());
+    config.livekit.key_file = None;
+    assert!(config.livekit_key(&env).expect_err("no key").is_lasting());
+    // A directory can be read as little as a disk that fails.
+    let unread = Config::load(Some(directory.path()), &env).expect_err("no file");
+    assert!(!unread.is_lasting(), "{unread}");
+    let absent = Config::load(Some(&directory.path().join("viva.toml")), &env);
+    assert!(absent.expect_err("no file").is_lasting());
 }
 
 #[test]

@@ -151,7 +151,7 @@ in
         default = "127.0.0.1";
         example = "::";
         description = ''
-          The address that `/healthz` and `/readyz` are served on. They ask nobody who they are; leave them on loopback or
+          The address that `/healthz`, `/readyz` and `/metrics` are served on. They ask nobody who they are; leave them on loopback or
           put a proxy before them.
         '';
       };

@@ -136,12 +136,12 @@ impl Timeline {
         };
         match &stage.failure {
             None => tracing::info!(
-                boot_stage = name,
+                stage = name,
                 elapsed_ms = stage.elapsed_ms,
                 "{name} is ready"
             ),
             Some(cause) => tracing::warn!(
-                boot_stage = name,
+                stage = name,
                 elapsed_ms = stage.elapsed_ms,
                 "{name} is not ready: {cause}"
             ),

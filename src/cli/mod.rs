@@ -125,7 +125,10 @@ pub fn run() -> ExitCode {
 /// Says what went wrong and gives the exit status for it.
 fn failed(error: &anyhow::Error) -> u8 {
     fail(error.as_ref());
-    if error.downcast_ref::<ConfigError>().is_some() {
+    if error
+        .downcast_ref::<ConfigError>()
+        .is_some_and(ConfigError::is_lasting)
+    {
         INVALID_CONFIGURATION
     } else {
         FAILED

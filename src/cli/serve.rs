@@ -2,6 +2,7 @@
 
 mod beyond;
 mod follow;
+mod places;
 mod pulse;
 mod readings;
 mod reload;
@@ -23,7 +24,7 @@ use crate::health::control::{Control, Held};
 use crate::health::http::{self, Metrics};
 use crate::health::systemd::{Manager, Told};
 use crate::health::vitals::{Heart, Watchdog};
-use crate::health::{Condition, Health, Need};
+use crate::health::{Condition, Health, Need, process};
 use crate::llm::Llm;
 use crate::session::{Conductor, Desk, IDENTITY, NAME};
 use crate::spawn::supervised;
@@ -36,6 +37,7 @@ use crate::worker::{Worker, WorkerOptions};
 
 use beyond::{Here, Shared, shared, webhook};
 use follow::{Follower, note_worker};
+use places::places;
 use readings::Sources;
 use reload::Reloader;
 
@@ -207,17 +209,22 @@ async fn serve(
     let elsewhere = copier.as_ref().map(Copier::elsewhere).unwrap_or_default();
     let webhook = webhook(&config, env, &journal, &health);
     let desk = Desk::new(conductor, terms, health.clone(), stop.clone(), elsewhere);
+    let (capacity, advice) = places(config.interviews.capacity, process::cgroup_limits());
+    if let Some(advice) = &advice {
+        tracing::warn!("{advice}");
+    }
     let options = WorkerOptions {
         url: config.livekit.url.clone(),
         key,
         agent_name: config.livekit.agent_name.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
-        capacity: config.interviews.capacity,
+        capacity,
     };
     let worker = Worker::new(options, Arc::new(desk.clone()))?;
     note_worker(&health, &config.livekit.url, &worker.status().borrow());
     desk.take_up(live, &worker.slots(), asks_first);
-    health.set("configuration", Need::Optional, Condition::Ok, "");
+    let fewer = advice.unwrap_or_default();
+    health.set("configuration", Need::Optional, Condition::Ok, fewer);
 
     let sources = Sources {
         health: health.clone(),
@@ -227,6 +234,7 @@ async fn serve(
         journal: journal.clone(),
         stt: engines.stt.clone(),
         tts: engines.tts.clone(),
+        llm: engines.llm.clone(),
         sync: copier.as_ref().map(Copier::status),
     };
     let metrics: Metrics = Arc::new(move || sources.metrics());
@@ -296,14 +304,16 @@ async fn serve(
     }
     // One task, of which both the end of the service and the watchdog want to know the end.
     let over = CancellationToken::new();
+    let (heart, workers_heart) = (Heart::default(), Heart::default());
     let working = {
-        let (over, running) = (over.clone(), worker.run(draining.clone()));
+        let serving = Box::pin(worker.run(draining.clone()));
+        let running = pulse::beating(workers_heart.clone(), serving);
+        let over = over.clone();
         supervised("worker", async move {
             running.await;
             over.cancel();
         })
     };
-    let heart = Heart::default();
     supervised(
         "runtime pulse",
         pulse::beat(heart.clone(), background.clone()),
@@ -317,7 +327,12 @@ async fn serve(
             background.clone(),
         ),
     );
-    let mut signs = pulse::signs(&heart, &journal, &vad, working, draining.clone());
+    let at_work = pulse::AtWork {
+        task: working,
+        heart: workers_heart,
+        told_to_end: draining.clone(),
+    };
+    let mut signs = pulse::signs(&heart, &journal, &vad, at_work);
     signs.push(desk.sign(&heart));
     let watchdog = {
         let manager = manager.clone();

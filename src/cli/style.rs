@@ -1,25 +1,20 @@
-//! How the terminal is written on: colours where it has them, one place that prints.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the commands' output"
-)]
+//! How the terminal is written on: colours where it has them, one place that prints. Who reads no more is told no more, and what
+//! was begun goes on.
 
 use std::fmt::Display;
+use std::io::Write;
 
 use owo_colors::{OwoColorize, Stream, Style};
 
 /// A line on standard output.
 pub fn line(text: impl Display) {
-    println!("{text}");
+    let _written = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A line on standard error that says what went wrong.
 pub fn error(text: impl Display) {
-    eprintln!(
-        "{} {text}",
-        "viva:".if_supports_color(Stream::Stderr, |t| t.style(Style::new().red().bold()))
-    );
+    let name = "viva:".if_supports_color(Stream::Stderr, |t| t.style(Style::new().red().bold()));
+    let _written = writeln!(std::io::stderr(), "{name} {text}");
 }
 
 /// Text in a style, where standard output has colours.

@@ -1,5 +1,6 @@
 //! What is wrong with settings.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Why settings could not be read.
@@ -39,14 +40,43 @@ pub enum ConfigError {
         /// Where it may be put.
         hint: String,
     },
-    /// A secret's file that can't be read or has not the form it must have.
+    /// A secret's file that has not the form it must have.
     #[error("cannot use {path} for {what}: {message}")]
+    SecretMalformed {
+        /// Which secret.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, never with the content.
+        message: String,
+    },
+    /// A secret's file that can't be read.
+    #[error("cannot use {path} for {what}: {source}")]
     SecretUnreadable {
         /// Which secret.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why, never with the content.
-        message: String,
+        /// The system's reason.
+        source: std::io::Error,
     },
+}
+
+impl ConfigError {
+    /// Whether the settings are wrong, and will be as wrong the next time; else the system did not give what they name, which it
+    /// may do a moment later.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Syntax { .. }
+            | Self::Invalid { .. }
+            | Self::SecretMissing { .. }
+            | Self::SecretMalformed { .. } => true,
+            // A file of settings that is not there is another one than was meant; a secret may be put there later.
+            Self::Read { source, .. } => {
+                matches!(source.kind(), ErrorKind::NotFound | ErrorKind::InvalidData)
+            }
+            Self::SecretUnreadable { source, .. } => source.kind() == ErrorKind::InvalidData,
+        }
+    }
 }

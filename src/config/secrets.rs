@@ -62,7 +62,7 @@ impl Config {
                     key: key.to_owned(),
                     secret: Secret::new(secret),
                 }),
-                None => Err(ConfigError::SecretUnreadable {
+                None => Err(ConfigError::SecretMalformed {
                     what: WHAT,
                     path,
                     message: "no line of the form `API_KEY: API_SECRET`".into(),
@@ -137,13 +137,13 @@ pub(super) fn credential(env: &Environment, name: &str) -> Option<PathBuf> {
 }
 
 pub(super) fn read_secret(what: &'static str, path: &Path) -> Result<String, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|e| ConfigError::SecretUnreadable {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::SecretUnreadable {
         what,
         path: path.to_owned(),
-        message: e.to_string(),
+        source,
     })?;
     if text.trim().is_empty() {
-        return Err(ConfigError::SecretUnreadable {
+        return Err(ConfigError::SecretMalformed {
             what,
             path: path.to_owned(),
             message: "the file is empty".into(),

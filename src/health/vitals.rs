@@ -58,6 +58,7 @@ impl Sign {
                 moved = None;
                 Still::For(Duration::ZERO)
             }
+            (Progress::Ended, _) => Still::Ended,
             (Progress::At(count), Some((before, since))) if count == before => {
                 Still::For(now.saturating_duration_since(since))
             }
@@ -86,6 +87,8 @@ pub enum Progress {
     Idle,
     /// A number that changes as long as the part moves.
     At(u64),
+    /// It has ended without having been told to.
+    Ended,
 }
 
 /// A heart that somebody beats; a clone is the same one.

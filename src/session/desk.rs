@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::conduct::{Conductor, Engagement, Outcome};
 use super::live::{HAND_OVER_LIMIT, Stops};
@@ -101,7 +102,8 @@ impl Desk {
                 continue;
             };
             let (inner, slot) = (self.0.clone(), slots.take_beyond());
-            self.0.sessions.spawn(async move {
+            let about = about(&row.id, &row.room, None);
+            let going_on = async move {
                 let (id, stopped) = (row.id, stops.hand_over.clone());
                 let is_elsewhere =
                     async { asks_first && inner.conductor.is_elsewhere(&id, &row.room).await };
@@ -115,7 +117,8 @@ impl Desk {
                     inner.held().remove(&id);
                 }
                 drop(slot);
-            });
+            };
+            self.0.sessions.spawn(going_on.instrument(about));
         }
     }
 
@@ -127,9 +130,9 @@ impl Desk {
             return;
         }
         let (conductor, id, by) = (self.0.conductor.clone(), id.clone(), by.to_owned());
-        self.0
-            .sessions
-            .spawn(async move { conductor.give_up(&id, &by).await });
+        let about = tracing::error_span!("interview", interview_id = %id);
+        let giving_up = async move { conductor.give_up(&id, &by).await };
+        self.0.sessions.spawn(giving_up.instrument(about));
     }
 
     /// Whether an interview could be begun now.
@@ -323,6 +326,12 @@ impl Inner {
     }
 }
 
+/// What the lines of the log are about that are written in this interview's tasks. At the highest level, so that it is there whatever
+/// level the lines have.
+fn about(id: &InterviewId, room: &str, job_id: Option<&str>) -> tracing::Span {
+    tracing::error_span!("interview", interview_id = %id, room, job_id)
+}
+
 /// One that another process goes on with has not ended.
 fn count(outcome: &Outcome) {
     if let Outcome::Ended(reason) = outcome {
@@ -381,6 +390,7 @@ impl JobDesk for Desk {
             tracing::warn!(interview_id = %interview, job_id = offer.job_id, "the job can't be taken up: the interview is being held already");
             return;
         };
+        let about = about(&interview, &offer.room, Some(&offer.job_id));
         let engagement = Engagement {
             interview,
             room: offer.room.clone(),
@@ -390,9 +400,8 @@ impl JobDesk for Desk {
             plan_name,
             candidate,
         };
-        self.0
-            .sessions
-            .spawn(self.0.clone().hold(engagement, assignment, stops));
+        let holding = self.0.clone().hold(engagement, assignment, stops);
+        self.0.sessions.spawn(holding.instrument(about));
     }
 
     fn lapsed(&self, job_id: &str) {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::conduct::{Outcome, SessionError};
 use super::pulse::{Beat, Doing, Pulse};
@@ -72,7 +73,7 @@ impl Ward {
     {
         let watched = self.watch(interview, room);
         #[expect(clippy::disallowed_methods, reason = "its panic is told to the caller")]
-        let mut task = tokio::spawn(session(watched.pulse.clone()));
+        let mut task = tokio::spawn(session(watched.pulse.clone()).in_current_span());
         let ended = tokio::select! {
             ended = &mut task => ended,
             () = watched.stuck.cancelled() => {

@@ -7,9 +7,11 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
 
 use super::lines::{Lines, Outlet};
 
@@ -52,7 +54,8 @@ impl Outlet for Journald {
     }
 }
 
-/// Makes datagrams of events. Their fields are journald's, in capitals: `interview_id` is INTERVIEW_ID.
+/// Makes datagrams of events. Their fields are journald's, in capitals: `interview_id` is INTERVIEW_ID. Those of the spans
+/// around an event are its own, unless it has one of that name.
 pub(super) struct JournaldLayer {
     lines: Lines,
     identifier: String,
@@ -69,13 +72,43 @@ impl JournaldLayer {
     }
 }
 
-impl<S: Subscriber> Layer<S> for JournaldLayer {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JournaldLayer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut about = About::default();
+        attributes.record(&mut about);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(about);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         fields.describe(event.metadata());
         fields.put("SYSLOG_IDENTIFIER", self.identifier.as_bytes());
         event.record(&mut fields);
+        // The innermost first.
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(About(about)) = span.extensions().get() {
+                for (name, value) in about {
+                    fields.put_once(name, value.as_bytes());
+                }
+            }
+        }
         self.lines.push(fields.datagram);
+    }
+}
+
+/// The fields of a span.
+#[derive(Default)]
+struct About(Vec<(&'static str, String)>);
+
+impl Visit for About {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.push((field.name(), value.to_owned()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.push((field.name(), format!("{value:?}")));
     }
 }
 
@@ -84,6 +117,8 @@ impl<S: Subscriber> Layer<S> for JournaldLayer {
 struct Fields {
     datagram: Vec<u8>,
     value: String,
+    /// What the event, and the spans that were looked at, have said already.
+    names: Vec<&'static str>,
 }
 
 impl Fields {
@@ -102,6 +137,13 @@ impl Fields {
         }
         if let Some(line) = metadata.line() {
             self.put("CODE_LINE", line.to_string().as_bytes());
+        }
+    }
+
+    fn put_once(&mut self, name: &'static str, value: &[u8]) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+            self.put(name, value);
         }
     }
 
@@ -132,7 +174,7 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value.as_bytes());
+        self.put_once(field.name(), value.as_bytes());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -140,7 +182,7 @@ impl Visit for Fields {
         text.clear();
         // Writing into a text fails only where the value's own code does.
         let _written = write!(text, "{value:?}");
-        self.put(field.name(), text.as_bytes());
+        self.put_once(field.name(), text.as_bytes());
         self.value = text;
     }
 }
@@ -193,6 +235,33 @@ mod tests {
         assert_eq!(value("ELAPSED_MS"), Some("7"));
         assert_eq!(value("LONG").map(str::len), Some(VALUE_BYTES_MAX));
         assert!(value("CODE_FILE").is_some() && value("SYSLOG_IDENTIFIER").is_some());
+    }
+
+    #[test]
+    fn an_event_has_the_fields_of_the_spans_around_it_and_its_own_before_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("socket");
+        let journald = UnixDatagram::bind(&place).unwrap();
+        journald
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let lines = Lines::start(Journald::at(&place).unwrap()).unwrap();
+        let subscriber = tracing_subscriber::registry().with(JournaldLayer::new(lines));
+        tracing::subscriber::with_default(subscriber, || {
+            let outer = tracing::error_span!("interview", interview_id = %"outer", room = "r");
+            let job_id: Option<&str> = None;
+            let inner = tracing::error_span!("inner", room = "inner", job_id);
+            outer.in_scope(|| inner.in_scope(|| tracing::info!(interview_id = "own", "it is so")));
+        });
+        let mut datagram = vec![0; 4096];
+        let length = journald.recv(&mut datagram).unwrap();
+        let datagram = &datagram[..length];
+        let found = fields(datagram);
+        assert_eq!(found["INTERVIEW_ID"], "own");
+        assert_eq!(found["ROOM"], "inner");
+        assert!(!found.contains_key("JOB_ID"));
+        let times = |name: &[u8]| datagram.windows(name.len()).filter(|w| *w == name).count();
+        assert_eq!((times(b"INTERVIEW_ID"), times(b"ROOM")), (1, 1));
     }
 
     #[test]

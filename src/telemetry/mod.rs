@@ -14,6 +14,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -66,6 +68,12 @@ impl Filter {
     }
 }
 
+/// All but spans. That it takes events of every level is said besides, or the other filter's level would not hold before one is made.
+fn events() -> FilterFn {
+    FilterFn::new((|metadata| !metadata.is_span()) as fn(&Metadata<'_>) -> bool)
+        .with_max_level_hint(LevelFilter::TRACE)
+}
+
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(filter).map_err(|e| TelemetryError::Filter {
         filter: filter.to_owned(),
@@ -85,7 +93,9 @@ pub fn init(filter: &str) -> Result<Filter, TelemetryError> {
     let (lines, layer) = match journald {
         Some(journald) => {
             let lines = Lines::start(journald)?;
-            let layer = JournaldLayer::new(lines.clone()).boxed();
+            let layer = JournaldLayer::new(lines.clone())
+                .with_filter(filter)
+                .boxed();
             (lines, layer)
         }
         None => {
@@ -98,12 +108,14 @@ pub fn init(filter: &str) -> Result<Filter, TelemetryError> {
                 .with_ansi(colours)
                 .with_target(false)
                 .compact()
+                // Spans say what a line is about to whoever searches by fields; who reads is told by the line itself.
+                .with_filter(filter.and(events()))
                 .boxed();
             (lines, layer)
         }
     };
     tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
+        .with(layer)
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
     // The subscriber could be set, so this is the first.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::listen::Segment;
 use crate::speech::{INPUT_RATE_HZ, Stt, SttError, Transcript};
@@ -90,13 +91,14 @@ impl Transcriber {
         let speech_ms =
             u32::try_from(segment.pcm.len() / (INPUT_RATE_HZ as usize / 1000)).unwrap_or(u32::MAX);
         let mut utterance = self.stt.begin();
-        let work = self.work.spawn(async move {
+        let understood = async move {
             let result = match utterance.push(&segment.pcm) {
                 Ok(()) => utterance.finish().await,
                 Err(error) => Err(error),
             };
             (number, index, result)
-        });
+        };
+        let work = self.work.spawn(understood.in_current_span());
         turn.pieces.push(Piece {
             index,
             speech_ms,

@@ -19,13 +19,21 @@ const BEAT: Duration = Duration::from_millis(100);
 /// Between two looks at parts that may have failed without having stopped.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The task that serves LiveKit's offers.
+pub(super) struct AtWork {
+    pub(super) task: JoinHandle<()>,
+    /// Beaten from that task.
+    pub(super) heart: Heart,
+    /// From then on it may end.
+    pub(super) told_to_end: CancellationToken,
+}
+
 /// Everything that the watchdog looks at. What waits for LiveKit or a provider is not in it. Called on the runtime.
 pub(super) fn signs(
     runtime: &Heart,
     journal: &Journal,
     vad: &VadEngine,
-    worker: JoinHandle<()>,
-    told_to_end: CancellationToken,
+    worker: AtWork,
 ) -> Vec<Sign> {
     let (journal, vad) = (journal.clone(), vad.clone());
     let (heart, mut nudge) = (runtime.clone(), Nudge::new());
@@ -45,16 +53,22 @@ pub(super) fn signs(
             let us = journal.probe().committing_for_us.unwrap_or(0);
             Still::For(Duration::from_micros(us))
         }),
-        // It comes round ten times a second, also when nobody speaks.
+        // It comes round ten times a second, and asks the model something once a second when nobody speaks.
         Sign::new("vad", move |_| Still::For(vad.vitals().since_tick)),
-        Sign::new("worker", move |_| {
-            if worker.is_finished() && !told_to_end.is_cancelled() {
-                Still::Ended
-            } else {
-                Still::For(Duration::ZERO)
-            }
-        }),
+        worker.sign(),
     ]
+}
+
+impl AtWork {
+    fn sign(self) -> Sign {
+        Sign::counted("worker", move || {
+            match (self.task.is_finished(), self.told_to_end.is_cancelled()) {
+                (false, _) => Progress::At(self.heart.beats()),
+                (true, true) => Progress::Idle,
+                (true, false) => Progress::Ended,
+            }
+        })
+    }
 }
 
 /// Wakes one of the runtime's threads from outside. One of them waits for sockets and timers, and the others wait for it: when a
@@ -92,6 +106,20 @@ pub(super) async fn beat(heart: Heart, end: CancellationToken) {
                 heart.beat();
             }
             () = end.cancelled() => return,
+        }
+    }
+}
+
+/// Does `work`, and beats `heart` from the same task meanwhile: whatever holds the one holds the other. A wait, for LiveKit for one,
+/// holds neither.
+pub(super) async fn beating(heart: Heart, work: impl Future<Output = ()>) {
+    let mut work = std::pin::pin!(work);
+    let mut tick = tokio::time::interval(BEAT);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = &mut work => return,
+            _ = tick.tick() => heart.beat(),
         }
     }
 }
@@ -168,4 +196,84 @@ fn note_journal(health: &Health, journal: &Journal, condition: journal::Conditio
         journal::Condition::Closed => return,
     };
     health.change("journal", condition);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use crate::health::vitals::STUCK_AFTER;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_waits_lets_the_heart_beat_and_is_waited_for() {
+        let heart = Heart::default();
+        beating(heart.clone(), tokio::time::sleep(BEAT * 10)).await;
+        assert!((9..=11).contains(&heart.beats()), "{}", heart.beats());
+    }
+
+    /// A worker whose task is over, or never is.
+    async fn worker(is_over: bool, told_to_end: bool) -> (Heart, Sign) {
+        let task = supervised("worker", async move {
+            if !is_over {
+                std::future::pending::<()>().await;
+            }
+        });
+        while is_over && !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let (heart, end) = (Heart::default(), CancellationToken::new());
+        if told_to_end {
+            end.cancel();
+        }
+        let at_work = AtWork {
+            task,
+            heart: heart.clone(),
+            told_to_end: end,
+        };
+        (heart, at_work.sign())
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_ended_is_stuck_unless_it_was_told_to_end() {
+        let now = std::time::Instant::now();
+        let (_, mut ended) = worker(true, false).await;
+        assert!(ended.stuck(now).is_some_and(|why| why.contains("ended")));
+        let (_, mut drained) = worker(true, true).await;
+        assert_eq!(drained.stuck(now), None);
+        assert_eq!(drained.stuck(now + STUCK_AFTER * 2), None);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_stands_still_is_stuck_also_while_it_drains() {
+        let now = std::time::Instant::now();
+        for told_to_end in [false, true] {
+            let (heart, mut sign) = worker(false, told_to_end).await;
+            assert_eq!(sign.stuck(now), None);
+            heart.beat();
+            assert_eq!(sign.stuck(now + STUCK_AFTER), None);
+            let stuck = sign.stuck(now + STUCK_AFTER * 2);
+            assert!(stuck.is_some_and(|why| why.contains("stood still")));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn work_that_holds_its_thread_stops_the_heart() {
+        let heart = Heart::default();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (release, held) = sync_channel::<()>(1);
+        let work = async move {
+            let _ = begun.send(());
+            // A thread that is held for as long as the test says.
+            let _ = held.recv();
+        };
+        let task = supervised("work", beating(heart.clone(), work));
+        begins.await.unwrap();
+        let before = heart.beats();
+        tokio::time::sleep(BEAT * 5).await;
+        assert_eq!(heart.beats(), before);
+        drop(release);
+        task.await.unwrap();
+    }
 }

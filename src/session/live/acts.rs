@@ -2,6 +2,7 @@
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Ledger, Session, SpeakingNow};
 use crate::interview::mind::{MindReply, MindRequest};
@@ -49,7 +50,7 @@ impl<L: Ledger> Session<L> {
             clippy::disallowed_methods,
             reason = "its panic is told to the session by the handle"
         )]
-        let reply = tokio::spawn(async move { llm.reply(&request).await });
+        let reply = tokio::spawn(async move { llm.reply(&request).await }.in_current_span());
         self.mind = Some((turn, reply));
     }
 

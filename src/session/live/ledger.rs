@@ -89,7 +89,8 @@ impl<L: Ledger> Session<L> {
         let before = self.state.seq();
         for recorded in &events {
             self.state.apply(recorded);
-            tracing::debug!(interview_id = %self.id, seq = recorded.seq, event = ?recorded.event, "event");
+            // Not what was said: that is in the journal, and in nobody's log.
+            tracing::debug!(interview_id = %self.id, seq = recorded.seq, event = recorded.event.kind(), "event");
         }
         if before / SNAPSHOT_EVERY < self.state.seq() / SNAPSHOT_EVERY {
             self.ledger.snapshot(&self.id, &self.state);

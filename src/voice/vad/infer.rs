@@ -21,6 +21,8 @@ const IDLE: Duration = Duration::from_millis(100);
 const GATHER: Duration = Duration::from_millis(1);
 /// One failed run may be a matter of memory; this many in a row are the model's own fault, and it is given up.
 const FAILURES_MAX: u32 = 3;
+/// With nothing to judge for so long, the model is asked about silence: that it has failed is known before somebody speaks.
+const CANARY: Duration = Duration::from_secs(1);
 /// A step below the audio threads, above the speech engines: a late frame is a late reply.
 const NICE: i32 = 2;
 
@@ -122,7 +124,9 @@ impl Stream {
 /// The thread's own.
 pub(super) struct Infer {
     silero: Option<Silero>,
-    failures: u32,
+    failures: Failures,
+    /// When the model was last asked.
+    asked: Instant,
     streams: Vec<Stream>,
     probabilities: Vec<f32>,
     shared: Arc<Shared>,
@@ -132,7 +136,8 @@ impl Infer {
     pub(super) fn new(silero: Option<Silero>, shared: Arc<Shared>) -> Self {
         Self {
             silero,
-            failures: 0,
+            failures: Failures::default(),
+            asked: Instant::now(),
             streams: Vec::new(),
             probabilities: Vec::with_capacity(BATCH_MAX),
             shared,
@@ -150,6 +155,9 @@ impl Infer {
             }
             if is_busy {
                 continue;
+            }
+            if self.asked.elapsed() >= CANARY {
+                self.ask_about_silence();
             }
             std::thread::park_timeout(IDLE);
             if self.streams.len() > 1 {
@@ -185,19 +193,13 @@ impl Infer {
                 &mut self.probabilities,
                 &self.shared.counters,
             );
-            match (is_judged, self.silero.is_some()) {
-                (true, _) => self.failures = 0,
-                (false, true) => self.failures += 1,
-                (false, false) => {}
-            }
-            if self.failures >= FAILURES_MAX {
-                self.failures = 0;
-                self.silero = None;
-                self.shared.counters.degrade();
-                tracing::error!(
-                    "the VAD model is given up after {FAILURES_MAX} failures in a row, loudness decides from here on; restart when no interview is on"
-                );
-            }
+            note(
+                is_judged,
+                &mut self.silero,
+                &mut self.failures,
+                &self.shared,
+            );
+            self.asked = Instant::now();
             for (i, stream) in batch.iter_mut().enumerate() {
                 let probability = if is_judged {
                     self.probabilities[i]
@@ -209,6 +211,24 @@ impl Infer {
             self.shared.counters.frames(batch.len());
         }
         is_any
+    }
+
+    fn ask_about_silence(&mut self) {
+        self.asked = Instant::now();
+        let Some(silero) = &mut self.silero else {
+            return;
+        };
+        let asked = silero.ask_about_silence();
+        self.shared.counters.canary(self.asked.elapsed());
+        if let Err(e) = &asked {
+            tracing::warn!("the VAD model, asked about silence: {e}");
+        }
+        note(
+            asked.is_ok(),
+            &mut self.silero,
+            &mut self.failures,
+            &self.shared,
+        );
     }
 
     fn retire(&mut self) {
@@ -229,6 +249,29 @@ impl Infer {
             stream.close(&self.shared.counters);
         }
         self.shared.counters.tick(0);
+    }
+}
+
+/// Runs of the model that failed in a row.
+#[derive(Debug, Default)]
+struct Failures(u32);
+
+impl Failures {
+    /// Whether there are too many now.
+    fn note(&mut self, is_well: bool) -> bool {
+        self.0 = if is_well { 0 } else { self.0 + 1 };
+        self.0 >= FAILURES_MAX
+    }
+}
+
+/// Gives the model up after too many failures.
+fn note(is_well: bool, silero: &mut Option<Silero>, failures: &mut Failures, shared: &Shared) {
+    if silero.is_some() && failures.note(is_well) {
+        *silero = None;
+        shared.counters.degrade();
+        tracing::error!(
+            "the VAD model is given up after {FAILURES_MAX} failures in a row, loudness decides from here on; restart when no interview is on"
+        );
     }
 }
 
@@ -254,4 +297,20 @@ fn judge(
         tracing::warn!("loudness decides for {} frames: {e}", rows.len());
     }
     result.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_failures_in_a_row_are_too_many_and_one_good_run_ends_the_row() {
+        let mut failures = Failures::default();
+        for _ in 0..10 {
+            assert!((1..FAILURES_MAX).all(|_| !failures.note(false)));
+            assert!(!failures.note(true));
+        }
+        assert!((1..FAILURES_MAX).all(|_| !failures.note(false)));
+        assert!(failures.note(false));
+    }
 }

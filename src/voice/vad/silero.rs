@@ -20,6 +20,9 @@ const STATE: usize = 128;
 /// Rows of one run. A batch this long takes a few milliseconds; a longer one would make its first row wait.
 pub(super) const BATCH_MAX: usize = 32;
 
+/// The same numbers give the same answer; another one means that something has written into the model.
+const SILENCE_DIFFERENCE_MAX: f32 = 0.01;
+
 /// What the model knows of one stream from one frame to the next.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
@@ -48,6 +51,8 @@ pub(super) struct Silero {
     // Reused from run to run.
     input: Vec<f32>,
     state: Vec<f32>,
+    /// What it said of silence when it was warmed up.
+    of_silence: f32,
 }
 
 impl Silero {
@@ -57,17 +62,41 @@ impl Silero {
             session,
             input: vec![0.0; BATCH_MAX * ROW],
             state: vec![0.0; 2 * BATCH_MAX * STATE],
+            of_silence: 0.0,
         })
     }
 
     /// The first run of a session allocates what later ones reuse.
     pub(super) fn warm_up(&mut self) -> Result<(), OnnxError> {
+        self.of_silence = self.silence()?;
+        Ok(())
+    }
+
+    /// Whether it still says of silence what it said at first.
+    pub(super) fn ask_about_silence(&mut self) -> Result<(), OnnxError> {
+        let now = self.silence()?;
+        if (now - self.of_silence).abs() <= SILENCE_DIFFERENCE_MAX {
+            return Ok(());
+        }
+        Err(OnnxError::Run {
+            model: NAME,
+            reason: format!(
+                "silence was speech with {}, and is now with {now}",
+                self.of_silence
+            ),
+        })
+    }
+
+    /// The probability that a first frame of silence holds speech.
+    fn silence(&mut self) -> Result<f32, OnnxError> {
         let mut memory = Memory::new();
         let row = Row {
             memory: &mut memory,
             pcm: &[0; FRAME_SAMPLES],
         };
-        self.run(&mut [row], &mut Vec::with_capacity(1))
+        let mut probabilities = Vec::with_capacity(1);
+        self.run(&mut [row], &mut probabilities)?;
+        Ok(probabilities[0])
     }
 
     /// Judges at most [`BATCH_MAX`] rows: writes their probabilities in order and moves their memories on. After an

@@ -21,6 +21,8 @@ pub struct Vitals {
     pub panics: u32,
     /// The longest inference since the start, after the warm-up.
     pub inference_us_max: u32,
+    /// How often the model was asked about silence, because nobody had anything to judge.
+    pub canaries: u64,
     /// What the first inference took.
     pub warm_up: Duration,
 }
@@ -35,6 +37,7 @@ pub(super) struct Counters {
     dropped_samples: AtomicU64,
     panics: AtomicU32,
     inference_us_max: AtomicU32,
+    canaries: AtomicU64,
 }
 
 impl Counters {
@@ -48,6 +51,7 @@ impl Counters {
             dropped_samples: AtomicU64::new(0),
             panics: AtomicU32::new(0),
             inference_us_max: AtomicU32::new(0),
+            canaries: AtomicU64::new(0),
         }
     }
 
@@ -85,6 +89,11 @@ impl Counters {
             .fetch_max(took.as_micros().try_into().unwrap_or(u32::MAX), Relaxed);
     }
 
+    pub(super) fn canary(&self, took: Duration) {
+        self.inference(took);
+        self.canaries.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn read(&self, warm_up: Duration) -> Vitals {
         let tick = Duration::from_micros(self.tick_us.load(Relaxed));
         Vitals {
@@ -95,6 +104,7 @@ impl Counters {
             dropped_samples: self.dropped_samples.load(Relaxed),
             panics: self.panics.load(Relaxed),
             inference_us_max: self.inference_us_max.load(Relaxed),
+            canaries: self.canaries.load(Relaxed),
             warm_up,
         }
     }
