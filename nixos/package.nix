@@ -32,6 +32,9 @@ rustPlatform.buildRustPackage {
       ../benches
       ../tests
       ../viva.example.toml
+      ../web/operator.css
+      ../web/operator.html
+      ../web/operator.js
       ../web/talk.html
     ];
   };

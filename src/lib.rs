@@ -24,5 +24,6 @@ pub mod speech;
 pub mod sync;
 pub mod telemetry;
 pub mod voice;
+pub mod web;
 pub mod webhook;
 pub mod worker;

@@ -69,6 +69,33 @@ fn a_key_file_of_another_form_is_named_without_its_content() {
 }
 
 #[test]
+fn an_operators_key_is_a_line_that_a_header_can_carry() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("key");
+    let mut config = Config::default();
+    let env = Environment::of([]);
+    assert_eq!(config.operator_key(&env).expect("none is set"), None);
+    config.http.operator_key_file = Some(file.clone());
+    for key in [
+        "0123456789abcde",
+        "schlüssel-schlüssel",
+        "0123456789 abcdef",
+        "0123456789abcdef\nx",
+    ] {
+        std::fs::write(&file, key).expect("a file");
+        let error = config.operator_key(&env).expect_err(key);
+        assert!(matches!(error, ConfigError::SecretMalformed { .. }));
+        assert!(!error.to_string().contains(key), "{error}");
+    }
+    std::fs::write(&file, " 0123456789abcdef\n").expect("a file");
+    let key = config
+        .operator_key(&env)
+        .expect("a key")
+        .expect("it is set");
+    assert_eq!(key.reveal(), "0123456789abcdef");
+}
+
+#[test]
 fn what_the_system_does_not_give_may_be_there_the_next_time_and_wrong_settings_stay_wrong() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut config = Config::default();

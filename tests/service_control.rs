@@ -215,6 +215,67 @@ fn a_drained_service_takes_nothing_more_says_so_and_still_stops_in_good_order() 
     assert!(error.contains("no service answers"), "{error}");
 }
 
+/// The answer to a POST of nothing.
+fn post(address: &str, path: &str, bearer: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: viva\r\nAuthorization: Bearer {bearer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn an_operator_with_the_key_drains_over_http_and_nobody_else_does() {
+    const KEY: &str = "a-key-that-nobody-guesses";
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("operator-key");
+    std::fs::write(&file, format!("{KEY}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let mut service = Service::start(&[("VIVA_HTTP__OPERATOR_KEY_FILE", file)]);
+    service.wait_until_ready();
+    assert!(service.get("/").1.contains("operator.js"));
+    let refused = post(&service.address(), "/api/drain", "a-key-that-nobody-has");
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    assert_eq!(service.get("/readyz").0, 200);
+    let drained = post(&service.address(), "/api/drain", KEY);
+    assert!(drained.starts_with("HTTP/1.1 202"), "{drained}");
+    assert!(drained.contains("\"draining\":true"), "{drained}");
+    assert_eq!(service.get("/readyz").0, 503);
+    assert!(!service.log().contains(KEY));
+}
+
+#[test]
+fn an_operators_key_that_can_be_guessed_is_refused_and_the_service_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("operator-key");
+    std::fs::write(&file, "hunter2hunter2\n").unwrap();
+    let file = file.to_str().unwrap();
+    let mut service = Service::start(&[("VIVA_HTTP__OPERATOR_KEY_FILE", file)]);
+    service.wait_until_ready();
+    let refused = post(&service.address(), "/api/drain", "hunter2hunter2");
+    assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    assert_eq!(service.get("/readyz").0, 200);
+    let told = service.get("/healthz").1;
+    assert!(
+        told.contains("16 or more visible ASCII characters"),
+        "{told}"
+    );
+    // So it is before a start.
+    let (_, checked, _) = run(&["check"], &[("VIVA_HTTP__OPERATOR_KEY_FILE", file)]);
+    assert!(
+        checked.contains("16 or more visible ASCII characters"),
+        "{checked}"
+    );
+    for said in [service.log(), told, checked] {
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
 #[test]
 fn a_socket_that_is_handed_over_is_listened_on_and_has_kept_who_came_early() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -36,6 +36,14 @@ in
         message = "services.viva.settings.livekit.key_file: the service reads no secret but its credentials. Use services.viva.livekit.keyFile.";
       }
       {
+        assertion =
+          !has [
+            "http"
+            "operator_key_file"
+          ];
+        message = "services.viva.settings.http.operator_key_file: the service reads no secret but its credentials. Use services.viva.http.operatorKeyFile.";
+      }
+      {
         assertion = cfg.postgres.enable -> cfg.postgres.url != null;
         message = "services.viva.postgres.enable needs services.viva.postgres.url or services.viva.postgres.createLocally.";
       }

@@ -5,6 +5,7 @@ lib.mapAttrsToList (name: file: "${name}:${file}") (
   lib.filterAttrs (_: file: file != null) (
     {
       livekit-keys = cfg.livekit.keyFile;
+      operator-key = cfg.http.operatorKeyFile;
       postgres-password = cfg.postgres.passwordFile;
       webhook-secret = cfg.webhook.secretFile;
     }

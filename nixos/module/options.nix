@@ -160,6 +160,19 @@ in
         default = 8787;
         description = "The port of the first instance; each further one takes the next.";
       };
+      operatorKeyFile = mkOption {
+        type = types.nullOr types.externalPath;
+        default = null;
+        example = "/run/keys/viva-operator";
+        description = ''
+          A file with the key of who may drain the service on its page (`/`) or over HTTP (`POST /api/drain`): a line of at
+          least 16 characters. Without one, `viva drain` on the machine is the only way. Put a proxy with TLS before the port
+          where the key comes from elsewhere.
+
+          The service gets it as a systemd credential when it starts, so the file needs to be readable by root alone and to be
+          there at every start, and a new key takes effect with `systemctl restart viva`.
+        '';
+      };
     };
 
     instances = mkOption {

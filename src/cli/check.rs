@@ -18,6 +18,7 @@ use crate::health::{Condition, Health, Need, Snapshot};
 use crate::provider::Reachability;
 use crate::sync::{self, Link, SchemaStanding};
 use crate::telemetry;
+use crate::web::operator;
 use crate::worker;
 
 /// Time for LiveKit to answer; it is a person who waits.
@@ -56,6 +57,7 @@ async fn beside_what_runs(config: &Config, env: &Environment) -> anyhow::Result<
         state_directory: scratch.path().to_owned(),
         http: Http {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ..config.http.clone()
         },
         ..config.clone()
     };
@@ -124,6 +126,7 @@ async fn check(config: &Config, env: &Environment) -> Health {
             }
         }
     }
+    operator::usable_key(config, env, &health);
     check_postgres(config, env, &health).await;
     let livekit = match config.livekit_key(env) {
         Err(error) => Err(error.to_string()),

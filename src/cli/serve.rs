@@ -32,6 +32,7 @@ use crate::speech::{Stt, Tts};
 use crate::sync::{Claimer, Copier};
 use crate::telemetry;
 use crate::telemetry::traces::Traces;
+use crate::web::operator::{self, Operator};
 use crate::worker::token::{self, AgentIdentity};
 use crate::worker::{Worker, WorkerOptions};
 
@@ -49,7 +50,7 @@ const JOURNAL_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where /healthz, /readyz and /metrics answer; port 0 takes a free one.
+    /// Where /healthz, /readyz, /metrics and the operator's page answer; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 }
@@ -238,12 +239,17 @@ async fn serve(
         sync: copier.as_ref().map(Copier::status),
     };
     let metrics: Metrics = Arc::new(move || sources.metrics());
+    let (held, watched) = watch::channel(Held::default());
+    let pages = operator::routes(Operator {
+        key: operator::usable_key(&config, env, &health),
+        held: watched.clone(),
+        drain: draining.clone(),
+    });
     let http = supervised(
         "http",
-        http::serve(listener, health.clone(), metrics, stop.clone()),
+        http::serve(listener, health.clone(), metrics, pages, stop.clone()),
     );
     let background = CancellationToken::new();
-    let (held, watched) = watch::channel(Held::default());
     // An operator's convenience, and nothing that interviews need. Whoever waited for READY finds it.
     match Control::bind(&config.state_directory) {
         Ok(control) => {

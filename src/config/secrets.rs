@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, Environment};
 
+/// Too long to be guessed by who may ask as often as the network allows.
+const OPERATOR_KEY_CHARS_MIN: usize = 16;
+
 /// A value that must not be shown: prints as `***`, compares and clones like the text it holds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -76,6 +79,31 @@ impl Config {
                 hint: "set livekit.key_file, pass the systemd credential `livekit-keys`, or set LIVEKIT_API_KEY and LIVEKIT_API_SECRET".into(),
             }),
         }
+    }
+
+    /// The key of who may drain the service over HTTP, from `http.operator_key_file` or the credential `operator-key`.
+    ///
+    /// # Errors
+    /// A file that is named can't be read, or its key is too short or none that a header can carry.
+    pub fn operator_key(&self, env: &Environment) -> Result<Option<Secret>, ConfigError> {
+        const WHAT: &str = "the operator's key";
+        let file = self.http.operator_key_file.clone();
+        let Some(path) = file.or_else(|| credential(env, "operator-key")) else {
+            return Ok(None);
+        };
+        let text = read_secret(WHAT, &path)?;
+        let key = text.trim();
+        // What a header can carry.
+        if key.len() < OPERATOR_KEY_CHARS_MIN || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ConfigError::SecretMalformed {
+                what: WHAT,
+                path,
+                message: format!(
+                    "it is no line of {OPERATOR_KEY_CHARS_MIN} or more visible ASCII characters without a space; `openssl rand -hex 32` makes one"
+                ),
+            });
+        }
+        Ok(Some(Secret::new(key)))
     }
 
     /// The key of the speech-to-text provider, if one is set anywhere.

@@ -46,12 +46,15 @@ impl Default for Boot {
 pub struct Http {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// A file with the key of who may drain the service over HTTP; without one nobody may.
+    pub operator_key_file: Option<PathBuf>,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
+            operator_key_file: None,
         }
     }
 }

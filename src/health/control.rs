@@ -107,6 +107,24 @@ impl Drop for Control {
     }
 }
 
+/// Takes no more interviews from now on, and waits a moment until what is told is true of a service that drains; false where there
+/// is no service any more.
+pub async fn begin_to_drain(
+    by: &str,
+    held: &mut watch::Receiver<Held>,
+    drain: &CancellationToken,
+) -> bool {
+    if !drain.is_cancelled() {
+        tracing::info!("asked to drain {by}: no more interviews are taken");
+        drain.cancel();
+    }
+    let waiting = held.wait_for(|held| held.draining);
+    !matches!(
+        tokio::time::timeout(CLIENT_LIMIT, waiting).await,
+        Ok(Err(_))
+    )
+}
+
 async fn answer(
     mut client: UnixStream,
     mut held: watch::Receiver<Held>,
@@ -124,13 +142,7 @@ async fn answer(
     let follows = match request.trim() {
         "status" => false,
         "drain" => {
-            if !drain.is_cancelled() {
-                tracing::info!(uid, "asked to drain: no more interviews are taken");
-                drain.cancel();
-            }
-            // What is told from here on is true of a service that drains.
-            let waiting = held.wait_for(|held| held.draining);
-            if let Ok(Err(_)) = tokio::time::timeout(CLIENT_LIMIT, waiting).await {
+            if !begin_to_drain(&format!("by user {uid}"), &mut held, &drain).await {
                 return Ok(());
             }
             true

@@ -1,5 +1,5 @@
 //! The local HTTP listener: `/healthz` tells everything, `/readyz` whether an interview can be held, `/metrics` the
-//! figures.
+//! figures; and the pages that it is given.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,7 @@ pub async fn serve(
     listener: TcpListener,
     health: Health,
     metrics: Metrics,
+    pages: Router,
     stop: CancellationToken,
 ) {
     let app = Router::new()
@@ -52,7 +53,8 @@ pub async fn serve(
         .route(
             "/metrics",
             get(async move || ([(CONTENT_TYPE, OPEN_METRICS)], metrics())),
-        );
+        )
+        .merge(pages);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = async {

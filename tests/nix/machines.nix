@@ -56,6 +56,10 @@ in
       module = viva { settings.livekit.key_file = "/run/keys/livekit"; };
       because = "Use services.viva.livekit.keyFile";
     };
+    "the operator's key file among the settings" = {
+      module = viva { settings.http.operator_key_file = "/run/keys/operator"; };
+      because = "Use services.viva.http.operatorKeyFile";
+    };
     "a provider's key file among the settings" = {
       module = viva { settings.llm.api_key_file = "/run/keys/llm"; };
       because = "Use services.viva.providers.llm.keyFile";

@@ -1,0 +1,3 @@
+//! Pages, and the API behind them.
+
+pub mod operator;
