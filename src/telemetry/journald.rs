@@ -211,8 +211,8 @@ mod tests {
         found
     }
 
-    #[test]
-    fn an_event_is_a_datagram_of_its_fields() {
+    /// The datagram of the one line that is logged.
+    fn datagram_of(log: impl FnOnce()) -> Vec<u8> {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("socket");
         let journald = UnixDatagram::bind(&place).unwrap();
@@ -221,13 +221,20 @@ mod tests {
             .unwrap();
         let lines = Lines::start(Journald::at(&place).unwrap()).unwrap();
         let subscriber = tracing_subscriber::registry().with(JournaldLayer::new(lines));
-        let long = "x".repeat(VALUE_BYTES_MAX + 1);
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(interview_id = %"a\nb", elapsed_ms = 7, long, "it is {}", "so");
-        });
+        tracing::subscriber::with_default(subscriber, log);
         let mut datagram = vec![0; 256 * 1024];
         let length = journald.recv(&mut datagram).unwrap();
-        let fields = fields(&datagram[..length]);
+        datagram.truncate(length);
+        datagram
+    }
+
+    #[test]
+    fn an_event_is_a_datagram_of_its_fields() {
+        let long = "x".repeat(VALUE_BYTES_MAX + 1);
+        let datagram = datagram_of(|| {
+            tracing::warn!(interview_id = %"a\nb", elapsed_ms = 7, long, "it is {}", "so");
+        });
+        let fields = fields(&datagram);
         let value = |name: &str| fields.get(name).map(String::as_str);
         assert_eq!(value("MESSAGE"), Some("it is so"));
         assert_eq!(value("PRIORITY"), Some("4"));
@@ -239,24 +246,13 @@ mod tests {
 
     #[test]
     fn an_event_has_the_fields_of_the_spans_around_it_and_its_own_before_them() {
-        let directory = tempfile::tempdir().unwrap();
-        let place = directory.path().join("socket");
-        let journald = UnixDatagram::bind(&place).unwrap();
-        journald
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        let lines = Lines::start(Journald::at(&place).unwrap()).unwrap();
-        let subscriber = tracing_subscriber::registry().with(JournaldLayer::new(lines));
-        tracing::subscriber::with_default(subscriber, || {
+        let datagram = datagram_of(|| {
             let outer = tracing::error_span!("interview", interview_id = %"outer", room = "r");
             let job_id: Option<&str> = None;
             let inner = tracing::error_span!("inner", room = "inner", job_id);
             outer.in_scope(|| inner.in_scope(|| tracing::info!(interview_id = "own", "it is so")));
         });
-        let mut datagram = vec![0; 4096];
-        let length = journald.recv(&mut datagram).unwrap();
-        let datagram = &datagram[..length];
-        let found = fields(datagram);
+        let found = fields(&datagram);
         assert_eq!(found["INTERVIEW_ID"], "own");
         assert_eq!(found["ROOM"], "inner");
         assert!(!found.contains_key("JOB_ID"));
