@@ -6,7 +6,7 @@ use crate::boot::plans::{self, Plans, PlansError};
 use crate::cli::Source;
 use crate::config::{Config, ConfigError};
 use crate::health::systemd::{Manager, Told};
-use crate::health::{Condition, Health, Need};
+use crate::health::{Condition, Health};
 use crate::session::{Desk, Terms};
 use crate::telemetry;
 use crate::voice::endpoint::EndpointSettings;
@@ -65,14 +65,12 @@ impl Reloader {
                     tracing::warn!("read again; these changes wait for a restart: {waiting}");
                     Condition::Degraded(format!("these changes wait for a restart: {waiting}"))
                 };
-                self.health
-                    .set("configuration", Need::Optional, condition, "");
+                self.health.change("configuration", condition);
             }
             Err(error) => {
                 tracing::error!("nothing is taken over, the old settings and plans hold: {error}");
                 let condition = Condition::Degraded(format!("the old ones hold: {error}"));
-                self.health
-                    .set("configuration", Need::Optional, condition, "");
+                self.health.change("configuration", condition);
             }
         }
         self.manager.tell(Told::Ready);
